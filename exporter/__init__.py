@@ -1,0 +1,1 @@
+"""Reads Dask, Ollama and Open WebUI and speaks Prometheus."""

@@ -1,0 +1,140 @@
+"""Metric families and their text: our own rows, byte for byte what prometheus-client would write.
+
+prometheus-client builds an object and a dictionary for every sample, which takes about ten times as long as
+joining strings; a cluster of a thousand workers has tens of thousands of samples every five seconds.
+Tests compare the output with prometheus-client's own encoder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from prometheus_client.utils import floatToGoString
+
+Kind = Literal["gauge", "counter"]
+LABEL_LENGTH = 200
+# C0 and C1 controls, lone surrogates, line and paragraph separators, and bidirectional overrides, which reorder text on a page.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def clean(value: str) -> str:
+    """A label value from outside, made safe: no controls, at most LABEL_LENGTH characters.
+
+    A value that had to be changed gets a short hash of the original, so that two different ones stay different.
+    """
+    safe = _UNSAFE.sub("", value)
+    if safe == value and len(value) <= LABEL_LENGTH:
+        return value
+    digest = hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{safe[: LABEL_LENGTH - 9]}~{digest}"
+
+
+class Labels:
+    """The labels of one thing (a worker, a model), cleaned once and shared by all its samples."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, **pairs: str) -> None:
+        self.pairs = tuple((name, clean(value)) for name, value in pairs.items())
+
+    def text(self, extra: tuple[tuple[str, str], ...] = ()) -> str:
+        """`{name="value",...}` with names in order, or the empty string."""
+        pairs = sorted((*self.pairs, *extra))
+        if not pairs:
+            return ""
+        return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in pairs) + "}"
+
+    def __repr__(self) -> str:
+        return f"Labels{self.text()}"
+
+
+NO_LABELS = Labels()
+
+
+@dataclass(slots=True)
+class Family:
+    """One metric: its name (counters without `_total`), kind, help, and a value for each set of labels."""
+
+    name: str
+    kind: Kind
+    help: str
+    samples: list[tuple[Labels, float]] = field(default_factory=list)
+
+    def add(self, value: float | None, labels: Labels = NO_LABELS) -> None:
+        """Add a sample; None, an unknown value, adds nothing."""
+        if value is not None:
+            self.samples.append((labels, value))
+
+
+def gauge(name: str, help: str) -> Family:
+    """A family of values that go up and down."""
+    return Family(name, "gauge", help)
+
+
+def counter(name: str, help: str) -> Family:
+    """A family of values that only grow; `name` ends without `_total`, which the text adds."""
+    return Family(name, "counter", help)
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite float, None when it is not a number: upstreams send null, strings and NaN."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        result = float(value)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
+
+
+def encode(
+    families: Iterable[Family], *, openmetrics: bool, extra: tuple[tuple[str, str], ...] = ()
+) -> str:
+    """The families as text format 0.0.4 or OpenMetrics 1.0 without its closing `# EOF`.
+
+    `extra` labels are added to every sample. Families without samples are left out.
+    """
+    lines: list[str] = []
+    texts: dict[int, str] = {}
+    for family in families:
+        if not family.samples:
+            continue
+        sample_name = f"{family.name}_total" if family.kind == "counter" else family.name
+        meta_name = family.name if openmetrics else sample_name
+        lines.append(f"# HELP {meta_name} {_escape_help(family.help, openmetrics)}\n# TYPE {meta_name} {family.kind}\n")
+        for labels, value in family.samples:
+            text = texts.get(id(labels))
+            if text is None:
+                text = texts[id(labels)] = labels.text(extra)
+            lines.append(f"{sample_name}{text} {floatToGoString(value)}\n")
+    return "".join(lines)
+
+
+def merge(groups: Iterable[tuple[Iterable[Family], tuple[tuple[str, str], ...]]], *, openmetrics: bool) -> str:
+    """Several targets' families as one text: one family a name, each sample with its group's extra labels."""
+    merged: dict[str, Family] = {}
+    for families, extra in groups:
+        relabelled: dict[int, Labels] = {}
+        for family in families:
+            whole = merged.setdefault(family.name, Family(family.name, family.kind, family.help))
+            for labels, value in family.samples:
+                known = relabelled.get(id(labels))
+                if known is None:
+                    known = relabelled[id(labels)] = Labels()
+                    known.pairs = (*labels.pairs, *extra)
+                whole.samples.append((known, value))
+    return encode(merged.values(), openmetrics=openmetrics)
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def _escape_help(text: str, openmetrics: bool) -> str:
+    escaped = text.replace("\\", r"\\").replace("\n", r"\n")
+    return escaped.replace('"', r"\"") if openmetrics else escaped

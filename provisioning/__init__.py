@@ -1,0 +1,1 @@
+"""Turns one `cluster-ai.yml` into every configuration file of the stack."""

@@ -1,0 +1,243 @@
+"""The typed form of `cluster-ai.yml`: every key, its default and what it means.
+
+Field descriptions become the JSON Schema that editors show, so they are written for operators.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from provisioning.config.durations import DURATION_PATTERN, parse_duration
+
+System = Literal["dask", "ollama", "openwebui"]
+SYSTEMS: tuple[System, ...] = ("dask", "ollama", "openwebui")
+
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
+LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+RESERVED_LABELS = frozenset({"target", "system", "worker", "model", "backend", "host", "job", "instance"})
+
+
+def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
+    parts = urlsplit(value)
+    try:
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"{value!r} has no valid port; write it as {example}") from None
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"{value!r} is not a {' or '.join(schemes)} address; write it as {example}")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a user name or password does not belong in an address; use username and password_file")
+    if parts.query or parts.fragment:
+        raise ValueError(f"{value!r} has a query or fragment; write it as {example}")
+    if schemes[0] == "tcp" and (port is None or parts.path not in ("", "/")):
+        raise ValueError(f"{value!r} needs a port and no path; write it as {example}")
+    return value.rstrip("/")
+
+
+def _http_url(value: str) -> str:
+    return _url(value, ("http", "https"), "http://10.0.0.7:11434")
+
+
+def _scheduler_url(value: str) -> str:
+    return _url(value, ("tcp", "tls"), "tcp://10.0.0.5:8786")
+
+
+def _listen_address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:9090")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+SchedulerUrl = Annotated[str, AfterValidator(_scheduler_url)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Target(Strict):
+    """What every watched system has."""
+
+    name: Name = Field(description="How pages, alerts and `/probe?target=` call it; unique among all targets.")
+    timeout: Duration = Field(5.0, gt=0.1, le=120, description="Longest wait for one collection, such as 5s.")
+    labels: dict[LabelName, LabelValue] = Field(
+        default_factory=dict, description="Labels that service discovery adds to every series of this target."
+    )
+    series_limit: PositiveInt = Field(50_000, description="Most series one collection may give.")
+
+    @model_validator(mode="after")
+    def _labels_are_free(self) -> Target:
+        taken = sorted(RESERVED_LABELS & self.labels.keys())
+        if taken:
+            raise ValueError(f"label {taken[0]!r} is set by the product itself; choose another name")
+        return self
+
+
+class TlsFiles(Strict):
+    """Certificates for a TLS connection; paths are relative to cluster-ai.yml."""
+
+    ca_file: Path | None = Field(None, description="Certificate authority that signs the other side (PEM).")
+    cert_file: Path | None = Field(None, description="Our client certificate for mutual TLS (PEM).")
+    key_file: Path | None = Field(None, description="Key of cert_file (PEM).")
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsFiles:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both or neither")
+        return self
+
+
+class DaskTarget(Target, TlsFiles):
+    """A Dask cluster, read through its scheduler."""
+
+    scheduler: SchedulerUrl = Field(description="Scheduler address: tcp://HOST:8786, or tls:// with ca_file.")
+    dashboard: HttpUrl | None = Field(
+        None, description="Scheduler's HTTP address; found through the scheduler when left out."
+    )
+    worker_series: bool = Field(
+        True, description="false leaves out the series of each worker and keeps totals and quantiles (large fleets)."
+    )
+
+    @model_validator(mode="after")
+    def _tls_needs_a_ca(self) -> DaskTarget:
+        tls = self.scheduler.startswith("tls:")
+        if tls and self.ca_file is None:
+            raise ValueError("a tls:// scheduler needs ca_file (and cert_file with key_file, which Dask asks for)")
+        return self
+
+
+class HttpTarget(Target, TlsFiles):
+    """A system read over HTTP."""
+
+    url: HttpUrl = Field(description="Base address, such as http://10.0.0.7:11434.")
+    username: str | None = Field(None, description="User name for HTTP basic authentication.")
+    password_file: Path | None = Field(None, description="File that holds the basic-authentication password.")
+    bearer_token_file: Path | None = Field(None, description="File that holds a bearer token.")
+
+    @model_validator(mode="after")
+    def _one_kind_of_credentials(self) -> HttpTarget:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("username and password_file go together: give both or neither")
+        if self.username is not None and self.bearer_token_file is not None:
+            raise ValueError("give either username with password_file or bearer_token_file, not both")
+        return self
+
+
+class GenerationProbe(Strict):
+    """A one-token generation on models that are already loaded: finds a hang behind an open port."""
+
+    enabled: bool = Field(False, description="true asks each loaded model for one token now and then.")
+    every: Duration = Field(60.0, ge=5, description="Pause between two probes of a model.")
+    timeout: Duration = Field(30.0, ge=1, description="No token after this long while nothing else runs: hung.")
+
+
+class OllamaTarget(HttpTarget):
+    """An Ollama server."""
+
+    must_be_loaded: list[str] = Field(default_factory=list, description="Models that should stay in memory.")
+    generation_probe: GenerationProbe = Field(
+        default_factory=GenerationProbe, description="One-token generation probe; off unless enabled."
+    )
+
+
+class OpenWebUITarget(HttpTarget):
+    """An Open WebUI server."""
+
+    api_key_file: Path | None = Field(
+        None, description="File with an administrator's API key (sk-...); without it only the public part is read."
+    )
+    refresh: Duration = Field(
+        60.0, ge=5, description="How long answers that cost Open WebUI a table scan are kept before asking again."
+    )
+
+
+class HostTarget(Strict):
+    """A machine watched through node_exporter, and its GPUs through a GPU exporter."""
+
+    name: Name = Field(description="The `host` label on its node, GPU and worker series.")
+    node_exporter: HttpUrl | None = Field(None, description="Such as http://10.0.0.7:9100.")
+    gpu_exporter: HttpUrl | None = Field(None, description="dcgm-exporter or nvidia_gpu_exporter, http://10.0.0.7:9400.")
+    addresses: list[str] = Field(
+        default_factory=list, description="Other addresses of this machine, so that its workers get the same `host`."
+    )
+
+
+class Targets(Strict):
+    """Everything that is watched."""
+
+    dask: list[DaskTarget] = Field(default_factory=list)
+    ollama: list[OllamaTarget] = Field(default_factory=list)
+    openwebui: list[OpenWebUITarget] = Field(default_factory=list)
+    hosts: list[HostTarget] = Field(default_factory=list)
+
+
+class Person(Strict):
+    """Somebody who may see the pages or is told of alerts."""
+
+    name: Name
+    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    sms: Annotated[str, StringConstraints(pattern=r"^\+[1-9]\d{6,14}$")] | None = Field(
+        None, description="Phone number in E.164 form, such as +5511999990000."
+    )
+    role: Literal["admin", "operator", "viewer"] = "viewer"
+
+
+class Alerts(Strict):
+    """Changes to the alert rules' defaults."""
+
+    thresholds: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], float] = Field(
+        default_factory=dict, description="Numbers that replace the defaults, by name."
+    )
+
+
+class Services(Strict):
+    """Where each part of the stack listens; loopback unless you say otherwise."""
+
+    exporter: ListenAddress = "127.0.0.1:9860"
+    prometheus: ListenAddress = "127.0.0.1:9090"
+    alertmanager: ListenAddress = "127.0.0.1:9093"
+    node_exporter: ListenAddress = "127.0.0.1:9100"
+    grafana: ListenAddress = Field("127.0.0.1:3001", description="3001 leaves 3000 to Open WebUI.")
+
+
+class Retention(Strict):
+    """How long Prometheus keeps metrics and alert history."""
+
+    time: Duration = Field(90 * 86400.0, ge=3600, description="Such as 90d.")
+    size: Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(MB|GB|TB)$")] = Field(
+        "20GB", description="Disk that metrics may take, such as 20GB; the oldest go first."
+    )
+
+
+class Config(Strict):
+    """A whole `cluster-ai.yml`."""
+
+    name: Name = Field("cluster", description="Shown on pages and in messages.")
+    targets: Targets = Field(description="Where your systems are.")
+    people: list[Person] = Field(default_factory=list, description="Who may see the pages and whom to tell.")
+    alerts: Alerts = Field(default_factory=Alerts)
+    services: Services = Field(default_factory=Services)
+    retention: Retention = Field(default_factory=Retention)
