@@ -24,7 +24,7 @@ class Reason(StrEnum):
     PROTOCOL = "protocol"
     NOT_JSON = "not_json"
     SHAPE = "unexpected_content"
-    SECRET = "secret_unreadable"
+    SECRET = "secret_unreadable"  # noqa: S105 -- a reason, not a secret
     INTERNAL = "internal"
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from prometheus_client.utils import floatToGoString
 
 Kind = Literal["gauge", "counter"]
+_go_number: Callable[[float], str] = floatToGoString
 LABEL_LENGTH = 200
-# C0 and C1 controls, lone surrogates, line and paragraph separators, and bidirectional overrides, which reorder text on a page.
+# C0 and C1 controls, lone surrogates, line and paragraph separators, and the bidirectional overrides that reorder
+# text on a page.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -92,9 +94,7 @@ def number(value: object) -> float | None:
     return result if math.isfinite(result) else None
 
 
-def encode(
-    families: Iterable[Family], *, openmetrics: bool, extra: tuple[tuple[str, str], ...] = ()
-) -> str:
+def encode(families: Iterable[Family], *, openmetrics: bool, extra: tuple[tuple[str, str], ...] = ()) -> str:
     """The families as text format 0.0.4 or OpenMetrics 1.0 without its closing `# EOF`.
 
     `extra` labels are added to every sample. Families without samples are left out.
@@ -106,12 +106,14 @@ def encode(
             continue
         sample_name = f"{family.name}_total" if family.kind == "counter" else family.name
         meta_name = family.name if openmetrics else sample_name
-        lines.append(f"# HELP {meta_name} {_escape_help(family.help, openmetrics)}\n# TYPE {meta_name} {family.kind}\n")
+        lines.append(
+            f"# HELP {meta_name} {_escape_help(family.help, quotes=openmetrics)}\n# TYPE {meta_name} {family.kind}\n"
+        )
         for labels, value in family.samples:
             text = texts.get(id(labels))
             if text is None:
                 text = texts[id(labels)] = labels.text(extra)
-            lines.append(f"{sample_name}{text} {floatToGoString(value)}\n")
+            lines.append(f"{sample_name}{text} {_go_number(value)}\n")
     return "".join(lines)
 
 
@@ -135,6 +137,6 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def _escape_help(text: str, openmetrics: bool) -> str:
+def _escape_help(text: str, *, quotes: bool) -> str:
     escaped = text.replace("\\", r"\\").replace("\n", r"\n")
-    return escaped.replace('"', r"\"") if openmetrics else escaped
+    return escaped.replace('"', r"\"") if quotes else escaped

@@ -6,6 +6,7 @@ A target's `Watch` lives as long as its configuration, so that counters and kept
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -113,7 +114,7 @@ class Watch:
                 kept = run.kept[name] = self._kept.setdefault(name, KeptPart(self._monotonic))
                 if kept.refresh(part):
                     assert kept.task is not None  # noqa: S101 -- refresh says it started one
-                    kept.task.add_done_callback(lambda task, kept=kept: self._kept_ended(kept, task))
+                    kept.task.add_done_callback(functools.partial(self._kept_ended, kept))
                     if kept.families is None:
                         run.waited_for.add(kept.task)
             else:

@@ -179,7 +179,9 @@ class HostTarget(Strict):
 
     name: Name = Field(description="The `host` label on its node, GPU and worker series.")
     node_exporter: HttpUrl | None = Field(None, description="Such as http://10.0.0.7:9100.")
-    gpu_exporter: HttpUrl | None = Field(None, description="dcgm-exporter or nvidia_gpu_exporter, http://10.0.0.7:9400.")
+    gpu_exporter: HttpUrl | None = Field(
+        None, description="dcgm-exporter or nvidia_gpu_exporter, http://10.0.0.7:9400."
+    )
     addresses: list[str] = Field(
         default_factory=list, description="Other addresses of this machine, so that its workers get the same `host`."
     )
