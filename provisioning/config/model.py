@@ -5,6 +5,7 @@ Field descriptions become the JSON Schema that editors show, so they are written
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -15,8 +16,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveInt,
     StringConstraints,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -29,26 +30,53 @@ SYSTEMS: tuple[System, ...] = ("dask", "ollama", "openwebui")
 Duration = Annotated[
     float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
 ]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-LabelName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_]*$")]
-LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+LABEL_NAME_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_]*$"
+LABEL_VALUE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+THRESHOLD_PATTERN = r"^[a-z][a-z0-9_]*$"
+EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
+SMS_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+SIZE_PATTERN = r"^[1-9][0-9]*(MB|GB|TB)$"
+PATTERNS = {
+    # pattern: what it stands for, what was meant
+    NAME_PATTERN: ("a name", "use letters, digits, '_', '.' and '-', 63 at most, a letter or digit first"),
+    LABEL_NAME_PATTERN: ("a label name", "use letters, digits and '_', a letter first"),
+    LABEL_VALUE_PATTERN: ("a label value", "take out line breaks and control characters"),
+    THRESHOLD_PATTERN: ("a threshold's name", "use small letters, digits and '_', such as dask_worker_memory_ratio"),
+    EMAIL_PATTERN: ("an e-mail address", "write it as name@example.org"),
+    SMS_PATTERN: ("a phone number", 'write it with its country code, in quotes, such as "+5511999990000"'),
+    SIZE_PATTERN: ("a size", "write a whole number of MB, GB or TB, such as 20GB"),
+}
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN)]
+ThresholdName = Annotated[str, StringConstraints(pattern=THRESHOLD_PATTERN)]
+LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LABEL_VALUE_PATTERN)]
 RESERVED_LABELS = frozenset({"target", "system", "worker", "model", "backend", "host", "job", "instance"})
+SECRET_FILES = frozenset({"password_file", "bearer_token_file", "api_key_file", "key_file"})
+
+HIGHEST_PORT = 65535
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
 
 
 def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
-    parts = urlsplit(value)
+    meant = f"write it as {example}"
+    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"{value!r} is not a {' or '.join(f'{scheme}://' for scheme in schemes)} address; {meant}")
     try:
+        parts = urlsplit(value)
         port = parts.port
     except ValueError:
-        raise ValueError(f"{value!r} has no valid port; write it as {example}") from None
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"{value!r} is not a {' or '.join(schemes)} address; write it as {example}")
-    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{value!r} has no valid host or port; {meant}") from None
+    if "@" in parts.netloc:
+        # The value is not shown: it holds a password.
         raise ValueError("a user name or password does not belong in an address; use username and password_file")
-    if parts.query or parts.fragment:
-        raise ValueError(f"{value!r} has a query or fragment; write it as {example}")
+    if not _HOST.fullmatch(parts.hostname or "") or port == 0 or not value.isprintable() or " " in value:
+        raise ValueError(f"{value!r} has no valid host or port; {meant}")
+    if "?" in value or "#" in value:
+        raise ValueError(f"{value!r} has a query or fragment; {meant}")
     if schemes[0] == "tcp" and (port is None or parts.path not in ("", "/")):
-        raise ValueError(f"{value!r} needs a port and no path; write it as {example}")
+        raise ValueError(f"{value!r} needs a port and no path; {meant}")
     return value.rstrip("/")
 
 
@@ -61,15 +89,29 @@ def _scheduler_url(value: str) -> str:
 
 
 def _listen_address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    host, _, port = value.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not _HOST.fullmatch(bare) or (":" in bare) != (bare != host) or not re.fullmatch("[1-9][0-9]{0,4}", port):
         raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:9090")
+    if int(port) > HIGHEST_PORT:
+        raise ValueError(f"{value!r} has no valid port; {HIGHEST_PORT} is the highest")
     return value
+
+
+def _absolute(value: Path, info: ValidationInfo) -> Path:
+    if value == Path():
+        raise ValueError("the path is empty; give the path of a file or leave the key out")
+    base: Path = (info.context or {}).get("base", Path())
+    return base / value.expanduser()
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 SchedulerUrl = Annotated[str, AfterValidator(_scheduler_url)]
 ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+FilePath = Annotated[Path, AfterValidator(_absolute)]
+Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, gt=0)]
 
 
 class Strict(BaseModel):
@@ -86,7 +128,7 @@ class Target(Strict):
     labels: dict[LabelName, LabelValue] = Field(
         default_factory=dict, description="Labels that service discovery adds to every series of this target."
     )
-    series_limit: PositiveInt = Field(50_000, description="Most series one collection may give.")
+    series_limit: Count = Field(50_000, description="Most series one collection may give.")
 
     @model_validator(mode="after")
     def _labels_are_free(self) -> Target:
@@ -99,9 +141,9 @@ class Target(Strict):
 class TlsFiles(Strict):
     """Certificates for a TLS connection; paths are relative to cluster-ai.yml."""
 
-    ca_file: Path | None = Field(None, description="Certificate authority that signs the other side (PEM).")
-    cert_file: Path | None = Field(None, description="Our client certificate for mutual TLS (PEM).")
-    key_file: Path | None = Field(None, description="Key of cert_file (PEM).")
+    ca_file: FilePath | None = Field(None, description="Certificate authority that signs the other side (PEM).")
+    cert_file: FilePath | None = Field(None, description="Our client certificate for mutual TLS (PEM).")
+    key_file: FilePath | None = Field(None, description="Key of cert_file (PEM).")
 
     @model_validator(mode="after")
     def _pair(self) -> TlsFiles:
@@ -117,7 +159,7 @@ class DaskTarget(Target, TlsFiles):
     dashboard: HttpUrl | None = Field(
         None, description="Scheduler's HTTP address; found through the scheduler when left out."
     )
-    worker_series: bool = Field(
+    worker_series: Switch = Field(
         True, description="false leaves out the series of each worker and keeps totals and quantiles (large fleets)."
     )
 
@@ -134,8 +176,8 @@ class HttpTarget(Target, TlsFiles):
 
     url: HttpUrl = Field(description="Base address, such as http://10.0.0.7:11434.")
     username: str | None = Field(None, description="User name for HTTP basic authentication.")
-    password_file: Path | None = Field(None, description="File that holds the basic-authentication password.")
-    bearer_token_file: Path | None = Field(None, description="File that holds a bearer token.")
+    password_file: FilePath | None = Field(None, description="File that holds the basic-authentication password.")
+    bearer_token_file: FilePath | None = Field(None, description="File that holds a bearer token.")
 
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> HttpTarget:
@@ -149,7 +191,7 @@ class HttpTarget(Target, TlsFiles):
 class GenerationProbe(Strict):
     """A one-token generation on models that are already loaded: finds a hang behind an open port."""
 
-    enabled: bool = Field(False, description="true asks each loaded model for one token now and then.")
+    enabled: Switch = Field(False, description="true asks each loaded model for one token now and then.")
     every: Duration = Field(60.0, ge=5, description="Pause between two probes of a model.")
     timeout: Duration = Field(30.0, ge=1, description="No token after this long while nothing else runs: hung.")
 
@@ -166,7 +208,7 @@ class OllamaTarget(HttpTarget):
 class OpenWebUITarget(HttpTarget):
     """An Open WebUI server."""
 
-    api_key_file: Path | None = Field(
+    api_key_file: FilePath | None = Field(
         None, description="File with an administrator's API key (sk-...); without it only the public part is read."
     )
     refresh: Duration = Field(
@@ -200,8 +242,8 @@ class Person(Strict):
     """Somebody who may see the pages or is told of alerts."""
 
     name: Name
-    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
-    sms: Annotated[str, StringConstraints(pattern=r"^\+[1-9]\d{6,14}$")] | None = Field(
+    email: Annotated[str, StringConstraints(pattern=EMAIL_PATTERN)] | None = None
+    sms: Annotated[str, StringConstraints(pattern=SMS_PATTERN)] | None = Field(
         None, description="Phone number in E.164 form, such as +5511999990000."
     )
     role: Literal["admin", "operator", "viewer"] = "viewer"
@@ -210,7 +252,7 @@ class Person(Strict):
 class Alerts(Strict):
     """Changes to the alert rules' defaults."""
 
-    thresholds: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")], float] = Field(
+    thresholds: dict[ThresholdName, Threshold] = Field(
         default_factory=dict, description="Numbers that replace the defaults, by name."
     )
 
@@ -229,7 +271,7 @@ class Retention(Strict):
     """How long Prometheus keeps metrics and alert history."""
 
     time: Duration = Field(90 * 86400.0, ge=3600, description="Such as 90d.")
-    size: Annotated[str, StringConstraints(pattern=r"^[1-9]\d*(MB|GB|TB)$")] = Field(
+    size: Annotated[str, StringConstraints(pattern=SIZE_PATTERN)] = Field(
         "20GB", description="Disk that metrics may take, such as 20GB; the oldest go first."
     )
 

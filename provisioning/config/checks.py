@@ -1,0 +1,134 @@
+"""What one key cannot show: clashes between entries, files that are not there, keys that do nothing yet."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from provisioning.config.messages import key_text
+from provisioning.config.model import SECRET_FILES, SYSTEMS, Config, Services, Strict
+from provisioning.config.problems import Problem, brief
+from provisioning.config.yaml_file import Document, Key
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 -- recognised, not bound
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+def errors_between(config: Config, document: Document) -> list[Problem]:
+    """Names used twice and services on one address."""
+    return [
+        *_same_target_names(config, document),
+        *_same_host_addresses(config, document),
+        *_same_person_names(config, document),
+        *_same_listen_addresses(config.services, document),
+    ]
+
+
+def warnings_about(config: Config, document: Document) -> list[Problem]:
+    """What works but is probably not meant; the product starts all the same."""
+    return [*_files(config, document), *_nothing_watched(config, document), *_not_used_yet(config, document)]
+
+
+def _problem(document: Document, key: Key, message: str, hint: str) -> Problem:
+    return Problem(document.line_of(key), message, hint, key_text(key, document.data))
+
+
+def _same_target_names(config: Config, document: Document) -> Iterator[Problem]:
+    seen: dict[str, Key] = {}
+    for system in SYSTEMS:
+        for index, target in enumerate(getattr(config.targets, system)):
+            key: Key = ("targets", system, index, "name")
+            first = seen.setdefault(target.name, key)
+            if first != key:
+                hint = f"the first is on line {document.line_of(first)}; a name stands for one target of any system"
+                yield _problem(document, key, f"the name {brief(target.name)} is used twice", hint)
+
+
+def _same_host_addresses(config: Config, document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, host in enumerate(config.targets.hosts):
+        for written in dict.fromkeys((host.name, *host.addresses)):
+            first = seen.setdefault(written.lower(), index)
+            if first != index:
+                key: Key = ("targets", "hosts", index, "name" if written == host.name else "addresses")
+                line = document.line_of(("targets", "hosts", first))
+                hint = f"the other host is on line {line}; put everything about one machine in one entry"
+                yield _problem(document, key, f"{brief(written)} already names another host", hint)
+
+
+def _same_person_names(config: Config, document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for index, person in enumerate(config.people):
+        first = seen.setdefault(person.name.lower(), index)
+        if first != index:
+            hint = f"the first is on line {document.line_of(('people', first, 'name'))}"
+            yield _problem(document, ("people", index, "name"), f"{brief(person.name)} is listed twice", hint)
+
+
+def _same_listen_addresses(services: Services, document: Document) -> Iterator[Problem]:
+    seen: list[tuple[str, str, str]] = []
+    for service in Services.model_fields:
+        host, _, port = getattr(services, service).rpartition(":")
+        host = "127.0.0.1" if host.lower() in _LOOPBACK else host.lower()
+        for other, other_host, other_port in seen:
+            if port == other_port and (host == other_host or _ANY_ADDRESS & {host, other_host}):
+                given = ("services", service) in document.marks
+                name, clash = (service, other) if given else (other, service)
+                message = f"{getattr(services, name)} is also where {clash} listens"
+                yield _problem(document, ("services", name), message, "give each service a port of its own")
+        seen.append((service, host, port))
+
+
+def _files(config: Config, document: Document) -> Iterator[Problem]:
+    for key, path in _paths(config, ()):
+        found = _file_problem(path, secret=key[-1] in SECRET_FILES)
+        if found:
+            yield _problem(document, key, *found)
+
+
+def _paths(model: Strict, key: Key) -> Iterator[tuple[Key, Path]]:
+    for name, value in model:
+        if isinstance(value, Path):
+            yield (*key, name), value
+        elif isinstance(value, Strict):
+            yield from _paths(value, (*key, name))
+        elif isinstance(value, list):
+            for index, entry in enumerate(value):
+                if isinstance(entry, Strict):
+                    yield from _paths(entry, (*key, name, index))
+
+
+def _file_problem(path: Path, *, secret: bool) -> tuple[str, str] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return f"there is no file {path}", "what needs it is not read until the file is there"
+    except OSError as error:
+        return f"{path} cannot be reached: {error.strerror}", "let the user who runs cluster-ai read it"
+    findings = (
+        (not stat.S_ISREG(status.st_mode), f"{path} is not a file", "give the path of the file itself"),
+        (not os.access(path, os.R_OK), f"{path} cannot be read", "let the user who runs cluster-ai read it"),
+        (status.st_size == 0, f"{path} is empty", "what needs it is not read until it is filled"),
+        (
+            secret and bool(status.st_mode & stat.S_IROTH),
+            f"everyone on this machine can read {path}",
+            f"run: chmod 600 {shlex.quote(str(path))}",
+        ),
+    )
+    return next(((message, hint) for wrong, message, hint in findings if wrong), None)
+
+
+def _nothing_watched(config: Config, document: Document) -> Iterator[Problem]:
+    if not any(getattr(config.targets, kind) for kind in (*SYSTEMS, "hosts")):
+        hint = "add entries under dask, ollama, openwebui or hosts"
+        yield _problem(document, ("targets",), "no target is given, so only this machine is watched", hint)
+
+
+def _not_used_yet(config: Config, document: Document) -> Iterator[Problem]:
+    given = [key for key, used in (("people", config.people), ("alerts", config.alerts.thresholds)) if used]
+    if given:
+        message = f"{' and '.join(given)} {'are' if given != ['alerts'] else 'is'} checked but not used by this version"
+        yield Problem(document.line_of((given[0],)), message, "nobody is notified yet")
