@@ -19,6 +19,7 @@ from exporter.kept import KeptPart
 from provisioning.config.model import Target
 
 log = logging.getLogger(__name__)
+CANCELLING = 0.1  # seconds a part that missed the deadline has to clean up before the answer leaves without it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Watch:
         self.target = target
         self.collector = collector
         self.last: Collection | None = None
+        self.last_error: tuple[str, float] | None = None  # what went wrong last, and when (seconds since the epoch)
         self._clock = clock
         self._monotonic = monotonic
         self._errors = dict.fromkeys(Reason, 0)
@@ -79,11 +81,12 @@ class Watch:
         Joins a look that is under way; if that one has not ended when this caller's budget has, the caller gets what
         is known by then, with the rest as time-outs.
         """
-        run = self._run
-        if run is None:
+        if self._run is None:
             run = self._run = self._start()
             run.done = asyncio.create_task(self._finish(run, min(budget, self.target.timeout)))
-        assert run.done is not None  # noqa: S101 -- set on the line that made the run
+            return await asyncio.shield(run.done)
+        run = self._run
+        assert run.done is not None  # noqa: S101 -- set by whoever started the run
         await asyncio.wait({run.done}, timeout=budget)
         if run.done.done():
             return run.done.result()
@@ -144,8 +147,10 @@ class Watch:
             for task in unfinished:
                 task.cancel()
             if unfinished:
-                await asyncio.wait(unfinished)
+                await asyncio.wait(unfinished, timeout=CANCELLING)
         self.last = collection
+        if collection.error is not None:
+            self.last_error = (collection.error, collection.finished)
         self._show(collection)
         return collection
 

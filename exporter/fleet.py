@@ -1,0 +1,96 @@
+"""All targets under watch, and what changes when the configuration does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from exporter.client.wires import TargetWires
+from exporter.collectors import registry
+from exporter.scrape import Collection, Watch
+from provisioning.config.hosts import HostNames
+from provisioning.config.load import ConfigError, load
+from provisioning.config.model import SYSTEMS, Config, System, Target
+
+log = logging.getLogger(__name__)
+
+
+def targets_of(config: Config) -> list[tuple[System, Target]]:
+    """Every probed target with its system, in the order of the file."""
+    return [(system, target) for system in SYSTEMS for target in getattr(config.targets, system)]
+
+
+class Fleet:
+    """The watches of a configuration; unchanged targets keep theirs across reloads."""
+
+    def __init__(self, file: Path, config: Config, read: Callable[[Path], Config] = load) -> None:
+        self.file = file
+        self.config = config
+        self.watches: dict[str, Watch] = {}
+        self.loaded = time.time()  # when the configuration in use was read, seconds since the epoch
+        self.reload_error: str | None = None
+        self._read = read
+        self._wires: dict[str, TargetWires] = {}
+        self._retired: set[asyncio.Task[None]] = set()
+        self._apply(config)
+
+    def reload(self) -> None:
+        """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken."""
+        try:
+            config = self._read(self.file)
+        except ConfigError as error:
+            self.reload_error = str(error)
+            log.error("configuration not reloaded, the old one stays in use: %s", error)  # noqa: TRY400 -- told to people
+            raise
+        self._apply(config)
+        self.reload_error = None
+        self.loaded = time.time()
+        log.info("configuration reloaded from %s: %d targets", self.file, len(self.watches))
+
+    async def collect(self, budget: float, systems: Iterable[str] = SYSTEMS) -> dict[str, Collection]:
+        """Look at every target of these systems at once; by target name."""
+        wanted = set(systems)
+        watches = {name: watch for name, watch in self.watches.items() if watch.collector.system in wanted}
+        collections = await asyncio.gather(*(watch.collect(budget) for watch in watches.values()))
+        return dict(zip(watches, collections, strict=True))
+
+    async def refresh(self, max_age: float, budget: float) -> None:
+        """Make sure that every target was looked at within `max_age` seconds."""
+        await asyncio.gather(*(watch.fresh(max_age, budget) for watch in self.watches.values()))
+
+    async def close(self) -> None:
+        """Stop all collections and close all connections."""
+        for name in list(self.watches):
+            self._retire(name)
+        if self._retired:
+            await asyncio.wait(self._retired)
+
+    def _apply(self, config: Config) -> None:
+        hosts = HostNames(config.targets.hosts, socket.gethostname())
+        same_hosts = config.targets.hosts == self.config.targets.hosts
+        wanted = {target.name: (system, target) for system, target in targets_of(config)}
+        for name, watch in list(self.watches.items()):
+            if not same_hosts or wanted.get(name) != (watch.collector.system, watch.target):
+                self._retire(name)
+        kept, self.watches = self.watches, {}
+        for name, (system, target) in wanted.items():
+            self.watches[name] = kept.get(name) or self._watch(system, target, hosts)
+        self.config = config
+
+    def _watch(self, system: System, target: Target, hosts: HostNames) -> Watch:
+        wires = self._wires[target.name] = TargetWires()
+        return Watch(target, registry()[system].build(target, wires, hosts, time.time))
+
+    def _retire(self, name: str) -> None:
+        task = asyncio.ensure_future(_close(self.watches.pop(name), self._wires.pop(name)))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+
+async def _close(watch: Watch, wires: TargetWires) -> None:
+    await watch.close()
+    await wires.close()

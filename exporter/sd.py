@@ -1,0 +1,67 @@
+"""Prometheus HTTP service discovery: what to scrape, as JSON.
+
+Format: https://prometheus.io/docs/prometheus/latest/http_sd/ (targets and labels, all strings).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict, get_args
+from urllib.parse import urlsplit
+
+from exporter.families import clean
+from exporter.fleet import Fleet, targets_of
+from provisioning.config.hosts import HostNames
+from provisioning.config.model import DaskTarget, HttpTarget, Target
+
+Kind = Literal["probe", "native"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+class Group(TypedDict):
+    """One entry of the discovery answer."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+def probes(fleet: Fleet, exporter: str, hosts: HostNames) -> list[Group]:
+    """One entry a configured target: scrape `exporter` (host:port) at /probe for it."""
+    groups: list[Group] = []
+    for system, target in targets_of(fleet.config):
+        where = urlsplit(_address(target))
+        labels = {
+            **target.labels,
+            "target": target.name,
+            "system": system,
+            "instance": where.netloc,
+            "host": hosts.name_of(where.hostname or ""),
+            "__metrics_path__": "/probe",
+            "__param_target": target.name,
+        }
+        groups.append({"targets": [exporter], "labels": labels})
+    return groups
+
+
+def natives(fleet: Fleet) -> list[Group]:
+    """One entry for each /metrics that a target's own processes serve, as last seen."""
+    groups: list[Group] = []
+    for watch in fleet.watches.values():
+        for endpoint in watch.collector.native_endpoints():
+            labels = {
+                **watch.target.labels,
+                **{name: clean(value) for name, value in endpoint.labels.items()},
+                "target": watch.target.name,
+                "system": watch.collector.system,
+                "__metrics_path__": endpoint.path,
+                "__scheme__": endpoint.scheme,
+            }
+            groups.append({"targets": [endpoint.address], "labels": labels})
+    return groups
+
+
+def _address(target: Target) -> str:
+    if isinstance(target, DaskTarget):
+        return target.scheduler
+    if isinstance(target, HttpTarget):
+        return target.url
+    raise TypeError(f"{type(target).__name__} has no address")

@@ -1,0 +1,76 @@
+"""The exporter's own metrics, by prometheus-client: `cluster_ai_exporter_*`, `process_*`, `python_*`."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.registry import Collector
+
+from exporter.fleet import Fleet
+from provisioning.config.model import SYSTEMS
+
+DISTRIBUTION = "cluster-ai-dashboard"
+
+
+class SelfMetrics:
+    """What the exporter says about itself."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._registry.register(_FleetCollector(fleet))
+        self.requests = Counter(
+            "cluster_ai_exporter_http_requests",
+            "Requests answered, by endpoint and status.",
+            ["handler", "code"],
+            registry=self._registry,
+        )
+
+    def text(self, *, openmetrics: bool) -> str:
+        """The exposition; OpenMetrics with its closing `# EOF`."""
+        generate = generate_openmetrics if openmetrics else generate_latest
+        return generate(self._registry).decode()
+
+
+class _FleetCollector(Collector):
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def collect(self) -> Iterator[Metric]:
+        fleet = self._fleet
+        build = GaugeMetricFamily(
+            "cluster_ai_exporter_build_info", "Version of the exporter and its Python.", labels=["version", "python"]
+        )
+        build.add_metric([version(DISTRIBUTION), platform.python_version()], 1)
+        yield build
+        yield GaugeMetricFamily(
+            "cluster_ai_exporter_config_last_reload_successful",
+            "1 when the configuration file was read without error the last time, 0 when an older one is in use.",
+            value=float(fleet.reload_error is None),
+        )
+        yield GaugeMetricFamily(
+            "cluster_ai_exporter_config_last_reload_success_timestamp_seconds",
+            "When the configuration in use was read.",
+            value=fleet.loaded,
+        )
+        targets = GaugeMetricFamily("cluster_ai_exporter_targets", "Targets configured.", labels=["system"])
+        for system in SYSTEMS:
+            targets.add_metric([system], len(getattr(fleet.config.targets, system)))
+        yield targets
+        series = GaugeMetricFamily(
+            "cluster_ai_exporter_target_series",
+            "Series the last look at a target gave, without those every target has.",
+            labels=["target", "system"],
+        )
+        for name, watch in fleet.watches.items():
+            if watch.last is not None:
+                series.add_metric([name, watch.collector.system], watch.last.series)
+        yield series

@@ -1,0 +1,204 @@
+"""The exporter's HTTP server. It serves; everything it says comes from the fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import math
+import re
+import socket
+import time
+from collections.abc import Awaitable, Callable
+
+import yaml
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from exporter import landing, sd
+from exporter.families import encode, merge
+from exporter.fleet import Fleet
+from exporter.selfmetrics import SelfMetrics
+from provisioning.config.hosts import HostNames
+from provisioning.config.load import ConfigError
+from provisioning.config.model import SYSTEMS
+from provisioning.config.shown import shown
+
+TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
+MARGIN = 0.5  # seconds of Prometheus's scrape time-out left for encoding and the way back
+DEFAULT_BUDGET = 10.0  # seconds, for callers that name no time-out: Prometheus's own default
+MOST_BUDGET = 120.0
+DISCOVERY_BUDGET = 2.0  # seconds; Prometheus asks every five and gives up after as many
+DISCOVERY_AGE = 5.0  # seconds a look at the targets is new enough for discovery and pages
+_COMPRESS_ABOVE = 1024  # bytes
+_THREAD_ABOVE = 2000  # series above which encoding would hold up other scrapes noticeably
+_HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?$")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{landing.STYLE_HASH}'; frame-ancestors 'none'",
+}
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def budget(header: str | None) -> float:
+    """Seconds for one collection: Prometheus's time-out less a margin; a header that makes no sense is ignored."""
+    try:
+        seconds = float(header or "nan")
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        return DEFAULT_BUDGET
+    return min(max(seconds - MARGIN, seconds / 4), MOST_BUDGET)
+
+
+class Exporter:
+    """The application: its endpoints and what they share."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._self = SelfMetrics(fleet)
+
+    def application(self) -> web.Application:
+        """An aiohttp application, ready to be served."""
+        app = web.Application(middlewares=[self._observe], client_max_size=0)
+        routes: dict[str, Handler] = {
+            "/": self._landing,
+            "/metrics": self._metrics,
+            "/probe": self._probe,
+            "/sd": self._discover,
+            "/targets": self._targets,
+            "/config": self._config,
+            "/-/healthy": self._healthy,
+            "/-/ready": self._ready,
+        }
+        for path, handler in routes.items():
+            app.router.add_get(path, handler)
+        app.router.add_post("/-/reload", self._reload)
+        return app
+
+    @web.middleware
+    async def _observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Count by known endpoint, never by raw path, and put the security headers on every answer."""
+        resource = request.match_info.route.resource
+        name = resource.canonical if resource is not None else "other"
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            self._self.requests.labels(name, str(error.status)).inc()
+            error.headers.update(_HEADERS)
+            raise
+        self._self.requests.labels(name, str(response.status)).inc()
+        response.headers.update(_HEADERS)
+        return response
+
+    async def _probe(self, request: web.Request) -> web.Response:
+        name = request.query.get("target", "")
+        watch = self._fleet.watches.get(name)
+        if watch is None:
+            raise web.HTTPBadRequest(
+                text=f"No target is called {name[:63]!r} in the configuration; ask for one of: "
+                f"{', '.join(self._fleet.watches) or 'none are configured'}.\n"
+            )
+        collection = await watch.collect(budget(request.headers.get(TIMEOUT_HEADER)))
+        openmetrics, content_type = _format(request)
+        text = await _off_loop(
+            collection.series, lambda: encode(collection.families, openmetrics=openmetrics) + "# EOF\n" * openmetrics
+        )
+        return await _exposition(request, text, content_type)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        wanted = request.query.getall("collect[]", ["self", *SYSTEMS])
+        unknown = sorted(set(wanted) - {"self", *SYSTEMS})
+        if unknown:
+            raise web.HTTPBadRequest(
+                text=f"Unknown collect[] {unknown[0][:63]!r}; use self, {', '.join(SYSTEMS)}, or leave it out for all.\n"
+            )
+        fleet = self._fleet
+        collections = await fleet.collect(budget(request.headers.get(TIMEOUT_HEADER)), wanted)
+        openmetrics, content_type = _format(request)
+        groups = [
+            (collection.families, (("target", name), ("system", fleet.watches[name].collector.system)))
+            for name, collection in collections.items()
+            if name in fleet.watches  # a reload may have come between
+        ]
+        series = sum(collection.series for collection in collections.values())
+        text = await _off_loop(series, lambda: merge(groups, openmetrics=openmetrics))
+        text += self._self.text(openmetrics=openmetrics) if "self" in wanted else "# EOF\n" * openmetrics
+        return await _exposition(request, text, content_type)
+
+    async def _discover(self, request: web.Request) -> web.Response:
+        kind = request.query.get("kind", "")
+        if kind == "probe":
+            if not _HOST.match(request.host):
+                raise web.HTTPBadRequest(text="The Host header is no host name; discovery cannot name this exporter.\n")
+            hosts = HostNames(self._fleet.config.targets.hosts, socket.gethostname())
+            return web.json_response(sd.probes(self._fleet, request.host, hosts))
+        if kind == "native":
+            await self._fleet.refresh(DISCOVERY_AGE, DISCOVERY_BUDGET)
+            return web.json_response(sd.natives(self._fleet))
+        raise web.HTTPBadRequest(text=f"Unknown kind {kind[:63]!r}; use {' or '.join(sd.KINDS)}.\n")
+
+    async def _targets(self, _request: web.Request) -> web.Response:
+        await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)
+        return web.json_response(
+            [
+                {
+                    "name": name,
+                    "system": watch.collector.system,
+                    "up": watch.last.up if watch.last else None,
+                    "error": watch.last.error if watch.last else None,
+                    "last_seconds": watch.last.seconds if watch.last else None,
+                    "last_finished": watch.last.finished if watch.last else None,
+                    "series": watch.last.series if watch.last else None,
+                }
+                for name, watch in self._fleet.watches.items()
+            ]
+        )
+
+    async def _landing(self, _request: web.Request) -> web.Response:
+        await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)
+        return web.Response(text=landing.page(self._fleet, time.time()), content_type="text/html")
+
+    async def _config(self, _request: web.Request) -> web.Response:
+        text = yaml.safe_dump(shown(self._fleet.config), sort_keys=False, allow_unicode=True)
+        return web.Response(text=text, content_type="text/plain")
+
+    async def _healthy(self, _request: web.Request) -> web.Response:
+        return web.Response(text="Healthy.\n")
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        return web.Response(text="Ready.\n")
+
+    async def _reload(self, _request: web.Request) -> web.Response:
+        try:
+            self._fleet.reload()
+        except ConfigError as error:
+            raise web.HTTPInternalServerError(text=f"{error}\nThe old configuration stays in use.\n") from None
+        return web.Response(text="Reloaded.\n")
+
+
+def _format(request: web.Request) -> tuple[bool, str]:
+    """Whether the caller wants OpenMetrics, and the content type to answer with."""
+    _, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+    return content_type.startswith("application/openmetrics-text"), content_type
+
+
+async def _off_loop(series: int, make: Callable[[], str]) -> str:
+    return await asyncio.to_thread(make) if series > _THREAD_ABOVE else make()
+
+
+async def _exposition(request: web.Request, text: str, content_type: str) -> web.Response:
+    body = text.encode()
+    headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+    if len(body) > _COMPRESS_ABOVE and _takes_gzip(request.headers.get("Accept-Encoding", "")):
+        body = await asyncio.to_thread(gzip.compress, body, 4)
+        headers["Content-Encoding"] = "gzip"
+    return web.Response(body=body, headers=headers)
+
+
+def _takes_gzip(accept: str) -> bool:
+    for offer in accept.lower().split(","):
+        coding, _, parameters = offer.partition(";")
+        if coding.strip() in ("gzip", "*"):
+            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
