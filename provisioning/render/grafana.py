@@ -1,0 +1,104 @@
+"""Grafana's own settings and its data sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from provisioning.config.model import Config
+from provisioning.render.files import RenderError, header
+from provisioning.render.places import ANY_ADDRESS, Places, dial_address
+
+PROMETHEUS_UID = "cluster-ai-prometheus"
+ALERTMANAGER_UID = "cluster-ai-alertmanager"
+
+# Comment signs, quotes, and the signs that Grafana or its ini reader would expand.
+_UNSAFE_IN_INI = frozenset(";#%$`\"'\\")
+
+
+def ini(config: Config, places: Places, provisioning: Path, source: str) -> str:
+    """grafana.ini for a Grafana that listens on `config.services.grafana` without a proxy before it.
+
+    Raises RenderError when a path holds a character that an ini file would not give back as it is.
+    """
+    host, _, port = config.services.grafana.rpartition(":")
+    named = places.local_host if host in ANY_ADDRESS else host
+    values: Mapping[str, str] = {
+        "header": header(source, ";"),
+        "host": host.strip("[]"),
+        "port": port,
+        "root_url": f"http://{named}:{port}/",
+        "data": _path(places.data / "grafana"),
+        "provisioning": _path(provisioning),
+        "admin_password": _path(places.grafana_admin_password),
+        "secret_key": _path(places.grafana_secret_key),
+    }
+    return _templates().get_template("grafana.ini.j2").render(values)
+
+
+def datasources(config: Config) -> dict[str, Any]:
+    """Grafana's data source provisioning as data. Grafana expands `$` here, so values with one need `$$`."""
+    prometheus = dial_address(config.services.prometheus)
+    alertmanager = dial_address(config.services.alertmanager)
+    return {
+        "apiVersion": 1,
+        "prune": True,
+        "datasources": [
+            {
+                "name": "Prometheus",
+                "uid": PROMETHEUS_UID,
+                "type": "prometheus",
+                "access": "proxy",
+                "url": f"http://{prometheus}",
+                "isDefault": True,
+                "editable": False,
+                "jsonData": {
+                    "httpMethod": "POST",
+                    "timeInterval": "5s",
+                    "manageAlerts": True,
+                    "prometheusType": "Prometheus",
+                    "alertmanagerUid": ALERTMANAGER_UID,
+                },
+            },
+            {
+                "name": "Alertmanager",
+                "uid": ALERTMANAGER_UID,
+                "type": "alertmanager",
+                "access": "proxy",
+                "url": f"http://{alertmanager}",
+                "editable": False,
+                "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False},
+            },
+        ],
+    }
+
+
+def _path(path: Path) -> str:
+    text = str(path.absolute())
+    bad = sorted({char for char in text if char in _UNSAFE_IN_INI or not char.isprintable()})
+    if bad:
+        raise RenderError(f"the path {text!r} cannot stand in grafana.ini because of {bad[0]!r}; choose another folder")
+    return text
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    """Delimiters leave Go's `{{ }}` alone; a missing value is an error, never an empty string."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("provisioning.render"),
+        variable_start_string="[[",
+        variable_end_string="]]",
+        block_start_string="[%",
+        block_end_string="%]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701 -- ini files, not HTML; _path() guards the values
+    )

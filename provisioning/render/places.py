@@ -1,0 +1,42 @@
+"""Where the rendered stack keeps its data and secrets, and which parts of it there are."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# Addresses that mean "listen everywhere", and where such a part is reached from its own machine.
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- recognised, not bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """What a configuration file must know that `cluster-ai.yml` does not say. Paths should be absolute."""
+
+    data: Path
+    """Grafana keeps its database, logs and plugins in `data`/grafana."""
+    secrets: Path
+    """Holds `grafana-admin-password` and `grafana-secret-key`, one line each; only their paths are written."""
+    local_host: str = field(default_factory=socket.gethostname)
+    """The `host` label of this machine's node_exporter."""
+    grafana: bool = True
+    """False where no Grafana runs: Prometheus is then not told to scrape one."""
+    node_exporter: bool = True
+    """False where this machine runs no node_exporter."""
+
+    @property
+    def grafana_admin_password(self) -> Path:
+        """File with the first password of Grafana's `admin`; Grafana reads it at its first start."""
+        return self.secrets / "grafana-admin-password"
+
+    @property
+    def grafana_secret_key(self) -> Path:
+        """File with the key that encrypts secrets in Grafana's database; it must never change."""
+        return self.secrets / "grafana-secret-key"
+
+
+def dial_address(listen: str) -> str:
+    """Where a part that listens on `listen` is reached from this machine: `0.0.0.0:9090` as `127.0.0.1:9090`."""
+    host, _, port = listen.rpartition(":")
+    return f"{ANY_ADDRESS.get(host, host)}:{port}"

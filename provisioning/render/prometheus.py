@@ -1,0 +1,125 @@
+"""prometheus.yml: what is scraped, how often, and how much of it one scrape may bring.
+
+Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through the exporter), `native` (Dask's own
+/metrics, followed as workers come and go), `node`, `gpu`, `prometheus`, `alertmanager`, `grafana`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from provisioning.config.hosts import LOOPBACK
+from provisioning.config.model import SYSTEMS, Config, HostTarget
+from provisioning.render.places import Places, dial_address
+
+Job = dict[str, Any]
+
+# A scrape that brings more than this is refused whole, so that one broken target cannot fill the disk. The exporter
+# caps each target itself (series_limit); its own few series come on top.
+_PROBE_EXTRA = 1_000
+_NATIVE_SAMPLES = 50_000
+_LIMITS = {"label_limit": 64, "label_name_length_limit": 256, "label_value_length_limit": 2048}
+
+
+def settings(config: Config, places: Places) -> dict[str, Any]:
+    """The file as data."""
+    services = config.services
+    jobs = [
+        _exporter(services.exporter),
+        _probe(config),
+        _native(services.exporter),
+        *_hosts(config, places),
+        _static("prometheus", services.prometheus),
+        _static("alertmanager", services.alertmanager),
+    ]
+    if places.grafana:
+        jobs.append(_static("grafana", services.grafana))
+    return {
+        "global": {
+            "scrape_interval": "15s",
+            "scrape_timeout": "10s",
+            "evaluation_interval": "15s",
+            # Put on what leaves this Prometheus (alerts, remote write, federation): which installation it was.
+            "external_labels": {"cluster": config.name},
+        },
+        "alerting": {
+            "alertmanagers": [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}],
+        },
+        "scrape_configs": jobs,
+    }
+
+
+def _static(name: str, listen: str) -> Job:
+    return {"job_name": name, "static_configs": [{"targets": [dial_address(listen)]}]}
+
+
+def _exporter(listen: str) -> Job:
+    return _static("exporter", listen) | {"params": {"collect[]": ["self"]}}
+
+
+def _discovery(exporter: str, kind: str) -> list[dict[str, str]]:
+    return [{"url": f"http://{dial_address(exporter)}/sd?kind={kind}", "refresh_interval": "5s"}]
+
+
+def _probe(config: Config) -> Job:
+    limits = [target.series_limit for system in SYSTEMS for target in getattr(config.targets, system)]
+    return {
+        "job_name": "probe",
+        "honor_labels": True,
+        # The exporter gives up half a second before Prometheus would, and says what was slow.
+        "scrape_interval": "5s",
+        "scrape_timeout": "4500ms",
+        "metrics_path": "/probe",
+        "sample_limit": max(limits, default=0) + _PROBE_EXTRA,
+        **_LIMITS,
+        "body_size_limit": "64MB",
+        "http_sd_configs": _discovery(config.services.exporter, "probe"),
+        "relabel_configs": [
+            {"source_labels": ["target"], "target_label": "__param_target"},
+            {"source_labels": ["target"], "target_label": "instance"},
+        ],
+    }
+
+
+def _native(exporter: str) -> Job:
+    """Addresses here come from the clusters themselves, so this job must never carry credentials."""
+    return {
+        "job_name": "native",
+        "scrape_interval": "15s",
+        "scrape_timeout": "10s",
+        "sample_limit": _NATIVE_SAMPLES,
+        **_LIMITS,
+        "body_size_limit": "64MB",
+        "http_sd_configs": _discovery(exporter, "native"),
+    }
+
+
+def _hosts(config: Config, places: Places) -> list[Job]:
+    """node_exporter and GPU exporters; this machine is there by itself unless the file lists it."""
+    node = [_host_group(host, host.node_exporter) for host in config.targets.hosts if host.node_exporter]
+    local = dial_address(config.services.node_exporter)
+    if places.node_exporter and not any(_is_local(host, local, places) for host in config.targets.hosts):
+        node.insert(0, {"targets": [local], "labels": {"host": places.local_host}})
+    gpu = [_host_group(host, host.gpu_exporter) for host in config.targets.hosts if host.gpu_exporter]
+    return [{"job_name": name, "static_configs": groups} for name, groups in (("node", node), ("gpu", gpu)) if groups]
+
+
+def _is_local(host: HostTarget, local: str, places: Places) -> bool:
+    """Whether the entry already covers the node_exporter that runs here."""
+    if not host.node_exporter:
+        return False
+    parts = urlsplit(host.node_exporter)
+    same_port = str(parts.port) == local.rpartition(":")[2]
+    return same_port and ((parts.hostname or "") in LOOPBACK or host.name.lower() == places.local_host.lower())
+
+
+def _host_group(host: HostTarget, url: str) -> dict[str, Any]:
+    parts = urlsplit(url)
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    labels = {"host": host.name}
+    if parts.scheme != "http":
+        labels["__scheme__"] = parts.scheme
+    if parts.path:
+        labels["__metrics_path__"] = f"{parts.path}/metrics"
+    return {"targets": [f"{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"], "labels": labels}
