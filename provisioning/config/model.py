@@ -16,19 +16,23 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     StringConstraints,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 
-from provisioning.config.durations import DURATION_PATTERN, parse_duration
+from provisioning.config.durations import DURATION_PATTERN, format_duration, parse_duration
 
 System = Literal["dask", "ollama", "openwebui"]
 SYSTEMS: tuple[System, ...] = ("dask", "ollama", "openwebui")
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
 ]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 LABEL_NAME_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_]*$"
@@ -37,6 +41,9 @@ THRESHOLD_PATTERN = r"^[a-z][a-z0-9_]*$"
 EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
 SMS_PATTERN = r"^\+[1-9][0-9]{6,14}$"
 SIZE_PATTERN = r"^[1-9][0-9]*(MB|GB|TB)$"
+HTTP_PATTERN = "^https?://"
+SCHEDULER_PATTERN = "^(tcp|tls)://"
+LISTEN_PATTERN = "^.+:[0-9]+$"
 PATTERNS = {
     # pattern: what it stands for, what was meant
     NAME_PATTERN: ("a name", "use letters, digits, '_', '.' and '-', 63 at most, a letter or digit first"),
@@ -105,9 +112,17 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     return base / value.expanduser()
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-SchedulerUrl = Annotated[str, AfterValidator(_scheduler_url)]
-ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+HttpUrl = Annotated[
+    str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN})
+]
+SchedulerUrl = Annotated[
+    str,
+    AfterValidator(_scheduler_url),
+    WithJsonSchema({"type": "string", "format": "uri", "pattern": SCHEDULER_PATTERN}),
+]
+ListenAddress = Annotated[
+    str, AfterValidator(_listen_address), WithJsonSchema({"type": "string", "pattern": LISTEN_PATTERN})
+]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
@@ -232,21 +247,23 @@ class HostTarget(Strict):
 class Targets(Strict):
     """Everything that is watched."""
 
-    dask: list[DaskTarget] = Field(default_factory=list)
-    ollama: list[OllamaTarget] = Field(default_factory=list)
-    openwebui: list[OpenWebUITarget] = Field(default_factory=list)
-    hosts: list[HostTarget] = Field(default_factory=list)
+    dask: list[DaskTarget] = Field(default_factory=list, description="Dask clusters.")
+    ollama: list[OllamaTarget] = Field(default_factory=list, description="Ollama servers.")
+    openwebui: list[OpenWebUITarget] = Field(default_factory=list, description="Open WebUI servers.")
+    hosts: list[HostTarget] = Field(default_factory=list, description="Machines; this one is watched without an entry.")
 
 
 class Person(Strict):
     """Somebody who may see the pages or is told of alerts."""
 
-    name: Name
-    email: Annotated[str, StringConstraints(pattern=EMAIL_PATTERN)] | None = None
-    sms: Annotated[str, StringConstraints(pattern=SMS_PATTERN)] | None = Field(
-        None, description="Phone number in E.164 form, such as +5511999990000."
+    name: Name = Field(description="What they sign in as; unique among people.")
+    email: Annotated[str, StringConstraints(pattern=EMAIL_PATTERN)] | None = Field(
+        None, description="Address for messages, such as ana@example.org."
     )
-    role: Literal["admin", "operator", "viewer"] = "viewer"
+    sms: Annotated[str, StringConstraints(pattern=SMS_PATTERN)] | None = Field(
+        None, description='Phone number with its country code, in quotes, such as "+5511999990000".'
+    )
+    role: Literal["admin", "operator", "viewer"] = Field("viewer", description="What they may do.")
 
 
 class Alerts(Strict):
@@ -260,11 +277,11 @@ class Alerts(Strict):
 class Services(Strict):
     """Where each part of the stack listens; loopback unless you say otherwise."""
 
-    exporter: ListenAddress = "127.0.0.1:9860"
-    prometheus: ListenAddress = "127.0.0.1:9090"
-    alertmanager: ListenAddress = "127.0.0.1:9093"
-    node_exporter: ListenAddress = "127.0.0.1:9100"
-    grafana: ListenAddress = Field("127.0.0.1:3001", description="3001 leaves 3000 to Open WebUI.")
+    exporter: ListenAddress = Field("127.0.0.1:9860", description="The exporter of this project.")
+    prometheus: ListenAddress = Field("127.0.0.1:9090", description="Prometheus, which keeps the metrics.")
+    alertmanager: ListenAddress = Field("127.0.0.1:9093", description="Alertmanager, which groups alerts.")
+    node_exporter: ListenAddress = Field("127.0.0.1:9100", description="node_exporter of this machine.")
+    grafana: ListenAddress = Field("127.0.0.1:3001", description="Grafana; 3001 leaves 3000 to Open WebUI.")
 
 
 class Retention(Strict):
@@ -282,6 +299,6 @@ class Config(Strict):
     name: Name = Field("cluster", description="Shown on pages and in messages.")
     targets: Targets = Field(description="Where your systems are.")
     people: list[Person] = Field(default_factory=list, description="Who may see the pages and whom to tell.")
-    alerts: Alerts = Field(default_factory=Alerts)
-    services: Services = Field(default_factory=Services)
-    retention: Retention = Field(default_factory=Retention)
+    alerts: Alerts = Field(default_factory=Alerts, description="Numbers that replace those of the alert rules.")
+    services: Services = Field(default_factory=Services, description="Where each part of the stack listens.")
+    retention: Retention = Field(default_factory=Retention, description="How long metrics are kept.")

@@ -18,11 +18,11 @@ class Problem:
     key: str = ""
     """The key as people say it: `targets.dask "main": scheduler`."""
 
-    def text(self, file: Path) -> str:
-        """`FILE:LINE: KEY: what is wrong; what was meant`, on one line whatever the file holds."""
+    def text(self, file: Path, level: str = "") -> str:
+        """`FILE:LINE: LEVEL: KEY: what is wrong; what was meant`, on one line whatever the file holds."""
         where = f"{file}:{self.line}" if self.line else str(file)
         said = f"{self.message}; {self.hint}" if self.hint else self.message
-        return printable(": ".join(part for part in (where, self.key, said) if part))
+        return printable(": ".join(part for part in (where, level, self.key, said) if part))
 
 
 class ConfigError(Exception):

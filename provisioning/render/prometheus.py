@@ -75,10 +75,6 @@ def _probe(config: Config) -> Job:
         **_LIMITS,
         "body_size_limit": "64MB",
         "http_sd_configs": _discovery(config.services.exporter, "probe"),
-        "relabel_configs": [
-            {"source_labels": ["target"], "target_label": "__param_target"},
-            {"source_labels": ["target"], "target_label": "instance"},
-        ],
     }
 
 

@@ -1,0 +1,134 @@
+"""The command `cluster-ai`: joins the rooms' commands, each loaded only when it is used."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from provisioning.config.model import SYSTEMS, Config
+
+# Command, and the room that brings it. Loading a room takes longer than checking a file.
+ROOMS = {**dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"), "exporter": "exporter.cli"}
+DEFAULT_FILE = Path("cluster-ai.yml")
+
+
+class Rooms(click.Group):
+    """A group whose commands live in the rooms' own modules."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order in which one meets them."""
+        rooms = [name for name in ROOMS if _has(ROOMS[name])]
+        return [*rooms, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        if cmd_name not in ROOMS or not _has(ROOMS[cmd_name]):
+            return super().get_command(ctx, cmd_name)
+        command = getattr(importlib.import_module(ROOMS[cmd_name]), cmd_name)
+        assert isinstance(command, click.Command)  # noqa: S101 -- a room's promise, for the type checker
+        return command
+
+
+@click.group(cls=Rooms, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("cluster-ai-dashboard"), message="%(prog)s %(version)s")
+def main() -> None:
+    """Watch your own AI cluster: Dask, Ollama and Open WebUI in Prometheus and Grafana.
+
+    `cluster-ai up` starts everything on this machine; without a cluster-ai.yml it shows a demonstration.
+    To watch your own systems, write a cluster-ai.yml, check it with `cluster-ai check`, and run `up` again.
+    """
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default=DEFAULT_FILE)
+def check(file: Path) -> None:
+    """Say whether FILE is a good cluster-ai.yml, and what to mend.
+
+    Each problem is one line: FILE:LINE: KEY: what is wrong; what was meant. Warnings (a secret that is not there, a
+    key that does nothing yet) do not keep the stack from starting. Exit code 0 when the file is good, 1 when not.
+    """
+    from provisioning.config.load import ConfigError, load_with_warnings  # noqa: PLC0415 -- `--help` stays quick
+
+    try:
+        loaded = load_with_warnings(file)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        click.echo(f"{file}: {_count(len(error.problems), 'problem')}", err=True)
+        sys.exit(1)
+    for warning in loaded.warnings:
+        click.echo(warning.text(file, "warning"))
+    noted = f", {_count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
+    click.echo(f"{file}: ok, {summary(loaded.config)}{noted}")
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of cluster-ai.yml, for your editor.
+
+    Save it and begin the file with: # yaml-language-server: $schema=FILE
+    """
+    from provisioning.config.schema import schema as of_config  # noqa: PLC0415
+
+    click.echo(json.dumps(of_config(), indent=2))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into; made if missing.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), default=DEFAULT_FILE, show_default=True, help="The cluster-ai.yml."
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where Grafana keeps its database.  [OUT/data]")
+@click.option("--secrets-dir", type=click.Path(path_type=Path), help="Where Grafana's secrets lie.  [OUT/secrets]")
+def render(out: Path, config: Path, data_dir: Path | None, secrets_dir: Path | None) -> None:
+    """Write the configuration of Prometheus, Alertmanager and Grafana.
+
+    Files that would not change are left alone, and files that were not written by this command are never replaced.
+    Secrets are not written: the files name the paths where they lie. `cluster-ai up` does all this by itself.
+    """
+    from provisioning.config.load import ConfigError, load  # noqa: PLC0415
+    from provisioning.render import Places, RenderError  # noqa: PLC0415
+    from provisioning.render import render as write_all  # noqa: PLC0415
+
+    places = Places(
+        data=(data_dir or out / "data").absolute(),
+        secrets=(secrets_dir or out / "secrets").absolute(),
+    )
+    try:
+        changed = write_all(load(config), out, places=places, source=str(config))
+    except (ConfigError, RenderError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+    for path in changed:
+        click.echo(f"wrote {path}")
+    if not changed:
+        click.echo(f"nothing to change in {out}")
+    for path in (places.grafana_admin_password, places.grafana_secret_key):
+        if not path.exists():
+            click.echo(f"Grafana needs the file {path} before its first start: one random line, mode 600")
+
+
+def summary(config: Config) -> str:
+    """`3 targets (2 dask, 1 ollama), 1 host`."""
+    counts = Counter({system: len(getattr(config.targets, system)) for system in SYSTEMS})
+    kinds = ", ".join(f"{count} {system}" for system, count in counts.items() if count)
+    hosts = len(config.targets.hosts)
+    text = _count(counts.total(), "target") + (f" ({kinds})" if kinds else "")
+    return f"{text}, {_count(hosts, 'host')}" if hosts else text
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+if __name__ == "__main__":
+    main()
