@@ -6,11 +6,12 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from exporter.client.wires import TargetWires
 from exporter.collectors import registry
+from exporter.collectors.base import Collector
 from exporter.scrape import Collection, Watch
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError, load
@@ -27,13 +28,13 @@ def targets_of(config: Config) -> list[tuple[System, Target]]:
 class Fleet:
     """The watches of a configuration; unchanged targets keep theirs across reloads."""
 
-    def __init__(self, file: Path, config: Config, read: Callable[[Path], Config] = load) -> None:
+    def __init__(self, file: Path, config: Config, collectors: Mapping[str, type[Collector]] | None = None) -> None:
         self.file = file
         self.config = config
         self.watches: dict[str, Watch] = {}
         self.loaded = time.time()  # when the configuration in use was read, seconds since the epoch
         self.reload_error: str | None = None
-        self._read = read
+        self._collectors = registry() if collectors is None else collectors
         self._wires: dict[str, TargetWires] = {}
         self._retired: set[asyncio.Task[None]] = set()
         self._apply(config)
@@ -41,7 +42,7 @@ class Fleet:
     def reload(self) -> None:
         """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken."""
         try:
-            config = self._read(self.file)
+            config = load(self.file)
         except ConfigError as error:
             self.reload_error = str(error)
             log.error("configuration not reloaded, the old one stays in use: %s", error)  # noqa: TRY400 -- told to people
@@ -83,7 +84,7 @@ class Fleet:
 
     def _watch(self, system: System, target: Target, hosts: HostNames) -> Watch:
         wires = self._wires[target.name] = TargetWires()
-        return Watch(target, registry()[system].build(target, wires, hosts, time.time))
+        return Watch(target, self._collectors[system].build(target, wires, hosts, time.time))
 
     def _retire(self, name: str) -> None:
         task = asyncio.ensure_future(_close(self.watches.pop(name), self._wires.pop(name)))

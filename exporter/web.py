@@ -110,9 +110,8 @@ class Exporter:
         wanted = request.query.getall("collect[]", ["self", *SYSTEMS])
         unknown = sorted(set(wanted) - {"self", *SYSTEMS})
         if unknown:
-            raise web.HTTPBadRequest(
-                text=f"Unknown collect[] {unknown[0][:63]!r}; use self, {', '.join(SYSTEMS)}, or leave it out for all.\n"
-            )
+            known = ", ".join(("self", *SYSTEMS))
+            raise web.HTTPBadRequest(text=f"Unknown collect[] {unknown[0][:63]!r}; use {known}, or leave it out.\n")
         fleet = self._fleet
         collections = await fleet.collect(budget(request.headers.get(TIMEOUT_HEADER)), wanted)
         openmetrics, content_type = _format(request)
