@@ -15,12 +15,12 @@ from exporter.collectors.base import Collector
 from exporter.scrape import Collection, Watch
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError, load
-from provisioning.config.model import SYSTEMS, Config, System, Target
+from provisioning.config.model import SYSTEMS, Config, DaskTarget, HttpTarget, System
 
 log = logging.getLogger(__name__)
 
 
-def targets_of(config: Config) -> list[tuple[System, Target]]:
+def targets_of(config: Config) -> list[tuple[System, DaskTarget | HttpTarget]]:
     """Every probed target with its system, in the order of the file."""
     return [(system, target) for system in SYSTEMS for target in getattr(config.targets, system)]
 
@@ -82,7 +82,7 @@ class Fleet:
             self.watches[name] = kept.get(name) or self._watch(system, target, hosts)
         self.config = config
 
-    def _watch(self, system: System, target: Target, hosts: HostNames) -> Watch:
+    def _watch(self, system: System, target: DaskTarget | HttpTarget, hosts: HostNames) -> Watch:
         wires = self._wires[target.name] = TargetWires()
         return Watch(target, self._collectors[system].build(target, wires, hosts, time.time))
 

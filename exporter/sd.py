@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from exporter.families import clean
 from exporter.fleet import Fleet, targets_of
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, HttpTarget, Target
+from provisioning.config.model import DaskTarget, HttpTarget
 
 Kind = Literal["probe", "native"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -59,9 +59,5 @@ def natives(fleet: Fleet) -> list[Group]:
     return groups
 
 
-def _address(target: Target) -> str:
-    if isinstance(target, DaskTarget):
-        return target.scheduler
-    if isinstance(target, HttpTarget):
-        return target.url
-    raise TypeError(f"{type(target).__name__} has no address")
+def _address(target: DaskTarget | HttpTarget) -> str:
+    return target.scheduler if isinstance(target, DaskTarget) else target.url

@@ -13,7 +13,7 @@ import aiohttp
 from exporter.client.sockets import classify, tls_context
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import HttpTarget, OpenWebUITarget, Target, TlsFiles
+from provisioning.config.model import DaskTarget, HttpTarget, OpenWebUITarget, TlsFiles
 from provisioning.config.secrets import SecretError, SecretFile
 
 MAX_BODY = 32 << 20  # bytes; 60,000 Ollama models are 25 MB
@@ -128,16 +128,15 @@ class HttpClient:
         return headers
 
 
-def http_client(target: Target, base_url: str | None = None) -> HttpClient:
+def http_client(target: DaskTarget | HttpTarget, base_url: str | None = None) -> HttpClient:
     """A client for the target's `url` with its credentials, or for another `base_url` of it without any."""
-    tls = target if isinstance(target, TlsFiles) else TlsFiles()
     if base_url is not None:
-        return HttpClient(base_url, tls)
-    if not isinstance(target, HttpTarget):
-        raise TypeError(f"{type(target).__name__} has no url")
+        return HttpClient(base_url, target)
+    if isinstance(target, DaskTarget):
+        raise TypeError("a Dask target has no url of its own: give base_url")
     return HttpClient(
         target.url,
-        tls,
+        target,
         username=target.username,
         password=SecretFile(target.password_file) if target.password_file else None,
         bearer=SecretFile(target.bearer_token_file) if target.bearer_token_file else None,

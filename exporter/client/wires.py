@@ -7,7 +7,7 @@ import asyncio
 from exporter.client.http import HttpClient, http_client
 from exporter.client.rpc import RpcClient
 from exporter.collectors.base import Http, Rpc
-from provisioning.config.model import DaskTarget, Target
+from provisioning.config.model import DaskTarget, HttpTarget
 
 
 class TargetWires:
@@ -16,16 +16,14 @@ class TargetWires:
     def __init__(self) -> None:
         self._open: list[HttpClient | RpcClient] = []
 
-    def http(self, target: Target, base_url: str | None = None) -> Http:
+    def http(self, target: DaskTarget | HttpTarget, base_url: str | None = None) -> Http:
         """HTTP to the target's `url`, or to `base_url` with the target's certificates and no credentials."""
         client = http_client(target, base_url)
         self._open.append(client)
         return client
 
-    def rpc(self, target: Target) -> Rpc:
+    def rpc(self, target: DaskTarget) -> Rpc:
         """Scheduler RPC to a Dask target."""
-        if not isinstance(target, DaskTarget):
-            raise TypeError(f"{type(target).__name__} has no scheduler")
         client = RpcClient(target)
         self._open.append(client)
         return client

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from exporter.errors import REFUSALS, CollectError
 from exporter.families import Family
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import System, Target
+from provisioning.config.model import DaskTarget, HttpTarget, System
 
 T = TypeVar("T")
 Clock = Callable[[], float]  # seconds since the epoch
@@ -54,10 +54,10 @@ class Rpc(Protocol):
 class Wires(Protocol):
     """Makes the connections of a target; the one given to collectors lives in `exporter.client`."""
 
-    def http(self, target: Target, base_url: str | None = None) -> Http:
+    def http(self, target: DaskTarget | HttpTarget, base_url: str | None = None) -> Http:
         """HTTP to the target's `url`, or to `base_url` with the target's certificates and no credentials."""
 
-    def rpc(self, target: Target) -> Rpc:
+    def rpc(self, target: DaskTarget) -> Rpc:
         """Scheduler RPC to a Dask target."""
 
 
