@@ -1,0 +1,175 @@
+"""Open WebUI: is it up and ready, who may enter, what people do with which model, which backends it reaches.
+
+Facts come from its source (0.12.4: main.py, routers/, utils/auth.py). Without an API key the public part is read.
+`/api/v1/chats/all/db`, which answers every chat's full text, is never called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import ClassVar
+
+from exporter.collectors import openwebui_people as people
+from exporter.collectors import openwebui_public as public
+from exporter.collectors import openwebui_usage as usage
+from exporter.collectors.base import Clock, Collector, Outcome, Part, Wires, once
+from exporter.collectors.openwebui_access import Access, refusal
+from exporter.collectors.openwebui_answers import Version, content, is_missing
+from exporter.collectors.openwebui_backends import KEEP, Backends
+from exporter.errors import CollectError
+from exporter.families import Family
+from provisioning.config.hosts import HostNames
+from provisioning.config.model import OpenWebUITarget, System
+
+IDS_SINCE: Version = (0, 6, 42)
+LEADERBOARD_SINCE: Version = (0, 7, 0)
+WHO_ARE_WE = ("/api/v1/users/user/status", "/api/v1/auths/")
+
+AskVersion = Callable[[], Awaitable[tuple[str, Version | None]]]
+Admit = Callable[[], Awaitable[None]]
+
+
+class OpenWebUICollector(Collector):
+    """One Open WebUI server."""
+
+    system: ClassVar[System] = "openwebui"
+    prefix: ClassVar[str] = "openwebui"
+    part_names: ClassVar[tuple[str, ...]] = (
+        "health", "ready", "config", "key", "users", "groups", "models", "analytics", "feedback", "backends",
+    )  # fmt: skip
+
+    def __init__(self, target: OpenWebUITarget, wires: Wires, clock: Clock) -> None:
+        self._refresh = target.refresh
+        self._patience = target.timeout
+        self._clock = clock
+        self._http = wires.http(target)
+        self._access = Access(self._http, configured=target.api_key_file is not None)
+        self._names = usage.ModelNames()
+        self._usage = usage.Usage(self._names)
+        self._backends = Backends(self._access, target.refresh)
+
+    @classmethod
+    def build(cls, target: OpenWebUITarget, wires: Wires, hosts: HostNames, clock: Clock) -> OpenWebUICollector:
+        """A collector for one configured Open WebUI."""
+        del hosts  # nothing here belongs to a host
+        return cls(target, wires, clock)
+
+    def parts(self) -> Mapping[str, Part]:
+        """The public part, and with a key the administrator's part."""
+        self._access.forget()
+        version = once(partial(public.version, self._http, self._patience))
+        parts = {
+            "health": Part(partial(self._health, version)),
+            "ready": Part(partial(self._ready, version)),
+            "config": Part(self._config),
+        }
+        if not self._access.configured:
+            return parts
+        tasks = once(partial(self._access.running_tasks, self._patience))
+        admit = partial(self._admit, tasks)
+        kept = self._refresh
+        return parts | {
+            "key": Part(partial(self._key, tasks)),
+            "users": Part(partial(self._users, admit), keep=kept),
+            "groups": Part(partial(self._groups, admit), keep=kept),
+            "models": Part(partial(self._models, admit), keep=kept),
+            "analytics": Part(partial(self._analytics, admit, version), keep=kept),
+            "feedback": Part(partial(self._feedback, admit, version), keep=kept),
+            "backends": Part(partial(self._reachability, admit), keep=min(KEEP, kept)),
+        }
+
+    def standing(self) -> list[Family]:
+        """The state of the key and the counters."""
+        return [self._access.status(), *self._usage.seen()]
+
+    def is_up(self, outcomes: Mapping[str, Outcome]) -> bool:
+        """Whether it answered as Open WebUI, which needs no key, no database and no backend."""
+        return outcomes["health"].error is None
+
+    async def _health(self, version: AskVersion) -> list[Family]:
+        text, _ = await version()
+        return [public.info(text)]
+
+    async def _ready(self, version: AskVersion) -> list[Family]:
+        answer = await self._http.ask(public.READY)
+        _, number = await version()
+        return public.ready(answer, number)
+
+    async def _config(self) -> list[Family]:
+        return public.doors(await self._http.json(public.CONFIG))
+
+    async def _admit(self, tasks: Callable[[], Awaitable[Family]]) -> None:
+        """Go on unless the key is known to be useless, so that a bad key costs the server one call a collection."""
+        try:
+            await tasks()
+        except CollectError:
+            if self._access.shut:
+                raise
+
+    async def _key(self, tasks: Callable[[], Awaitable[Family]]) -> list[Family]:
+        return [await tasks()]
+
+    async def _users(self, admit: Admit) -> list[Family]:
+        await admit()
+        own = await self._own_id()
+        return people.users(await self._access.json(people.USERS), own_id=own, now=self._clock())
+
+    async def _own_id(self) -> str | None:
+        """The id of the key's owner.
+
+        `/api/v1/auths/` says it to keys up to 0.12, now to people only; the other path is missing in old versions
+        and refused where user status is switched off (ENABLE_USER_STATUS).
+        """
+        for path in WHO_ARE_WE:
+            answer = await self._access.ask(path)
+            found = people.own_id(content(answer), path) if answer.status == 200 else None  # noqa: PLR2004
+            if found is not None:
+                return found
+        return None
+
+    async def _groups(self, admit: Admit) -> list[Family]:
+        await admit()
+        return people.groups(await self._access.json(people.GROUPS))
+
+    async def _models(self, admit: Admit) -> list[Family]:
+        await admit()
+        answer = await self._access.json(usage.MODELS)
+        self._backends.answered(usage.answering_ollamas(answer))
+        return usage.models(answer)
+
+    async def _analytics(self, admit: Admit, version: AskVersion) -> list[Family]:
+        await admit()
+        await version()  # it is Open WebUI that answers, so its web page below means a missing route
+        summary = await self._access.ask(usage.SUMMARY)
+        if is_missing(summary):
+            return [usage.analytics_available(available=False)]
+        if summary.status != 200:  # noqa: PLR2004
+            raise refusal(summary, usage.SUMMARY)
+        families = [usage.analytics_available(available=True), *usage.chats(content(summary))]
+        # One after the other: each of them scans the same table.
+        messages = await self._access.json(usage.MESSAGES)
+        tokens = await self._access.json(usage.TOKENS)
+        return [*families, *self._usage.messages(messages), *self._usage.tokens(tokens)]
+
+    async def _feedback(self, admit: Admit, version: AskVersion) -> list[Family]:
+        await admit()
+        _, number = await version()
+        families: list[Family] = []
+        if _has(number, IDS_SINCE):
+            families += usage.feedbacks(await self._access.json(usage.FEEDBACKS))
+        if _has(number, LEADERBOARD_SINCE):
+            families += usage.leaderboard(await self._access.json(usage.LEADERBOARD), self._names)
+        return families
+
+    async def _reachability(self, admit: Admit) -> list[Family]:
+        await admit()
+        return await self._backends.families()
+
+
+def _has(version: Version | None, since: Version) -> bool:
+    """Whether a route that came with `since` can be there; an unreadable version is taken for a new one."""
+    return version is None or version >= since
+
+
+COLLECTOR = OpenWebUICollector
