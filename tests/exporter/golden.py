@@ -7,7 +7,6 @@ linted by promtool where one is found.
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import os
 import re
@@ -20,30 +19,21 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from exporter.collectors.base import Collector, Outcome
-from exporter.errors import CollectError
-from exporter.families import Family, encode, gauge
+from exporter.collectors.base import Collector
+from exporter.families import Family, encode
+from exporter.scrape import Watch
+from provisioning.config.model import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
 
 async def collect(collector: Collector) -> list[Family]:
-    """The families of one collection, parts in their order, then the standing ones; no part may fail."""
-    parts = collector.parts()
-    answers = await asyncio.gather(*(part.ask() for part in parts.values()), return_exceptions=True)
-    families: list[Family] = []
-    outcomes: dict[str, Outcome] = {}
-    for name, answer in zip(parts, answers, strict=True):
-        if isinstance(answer, CollectError):
-            raise AssertionError(f"part {name} failed: {answer.reason}: {answer}") from answer
-        if isinstance(answer, BaseException):
-            raise answer
-        outcomes[name] = Outcome(seconds=0.0)
-        families.extend(answer)
-    up = gauge(f"{collector.prefix}_up", "1 when the system answered as itself.")
-    up.add(float(collector.is_up(outcomes)))
-    return [up, *families, *collector.standing()]
+    """The families of one collection, as a scrape would give them, at a time that stands still; no part may fail."""
+    watch = Watch(Target(name="golden"), collector, clock=lambda: 0.0, monotonic=lambda: 0.0)
+    collection = await watch.collect(budget=60)
+    assert collection.error is None, collection.error
+    return collection.families
 
 
 class Golden:
