@@ -22,6 +22,7 @@ def errors_between(config: Config, document: Document) -> list[Problem]:
     return [
         *_same_target_names(config, document),
         *_same_host_addresses(config, document),
+        *_same_host_exporters(config, document),
         *_same_person_names(config, document),
         *_same_listen_addresses(config.services, document),
     ]
@@ -29,7 +30,12 @@ def errors_between(config: Config, document: Document) -> list[Problem]:
 
 def warnings_about(config: Config, document: Document) -> list[Problem]:
     """What works but is probably not meant; the product starts all the same."""
-    return [*_files(config, document), *_nothing_watched(config, document), *_not_used_yet(config, document)]
+    return [
+        *_files(config, document),
+        *_same_systems(config, document),
+        *_nothing_watched(config, document),
+        *_not_used_yet(config, document),
+    ]
 
 
 def _problem(document: Document, key: Key, message: str, hint: str) -> Problem:
@@ -57,6 +63,17 @@ def _same_host_addresses(config: Config, document: Document) -> Iterator[Problem
                 line = document.line_of(("targets", "hosts", first))
                 hint = f"the other host is on line {line}; put everything about one machine in one entry"
                 yield _problem(document, key, f"{brief(written)} already names another host", hint)
+
+
+def _same_host_exporters(config: Config, document: Document) -> Iterator[Problem]:
+    seen: dict[str, Key] = {}
+    for index, host in enumerate(config.targets.hosts):
+        for name, url in (("node_exporter", host.node_exporter), ("gpu_exporter", host.gpu_exporter)):
+            key: Key = ("targets", "hosts", index, name)
+            first = seen.setdefault(url, key) if url else key
+            if first != key:
+                hint = f"the first is on line {document.line_of(first)}; its numbers would be counted twice"
+                yield _problem(document, key, f"{url} is given twice", hint)
 
 
 def _same_person_names(config: Config, document: Document) -> Iterator[Problem]:
@@ -119,6 +136,19 @@ def _file_problem(path: Path, *, secret: bool) -> tuple[str, str] | None:
         ),
     )
     return next(((message, hint) for wrong, message, hint in findings if wrong), None)
+
+
+def _same_systems(config: Config, document: Document) -> Iterator[Problem]:
+    seen: dict[tuple[str, str], str] = {}
+    for system in SYSTEMS:
+        for index, target in enumerate(getattr(config.targets, system)):
+            name = "scheduler" if system == "dask" else "url"
+            address = getattr(target, name)
+            first = seen.setdefault((system, address), target.name)
+            if first != target.name:
+                hint = "one of the two can go, or its numbers are counted twice"
+                message = f"{address} is also the target {brief(first)}"
+                yield _problem(document, ("targets", system, index, name), message, hint)
 
 
 def _nothing_watched(config: Config, document: Document) -> Iterator[Problem]:

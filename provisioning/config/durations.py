@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from provisioning.config.problems import brief
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 _PIECE = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w|y)")
 DURATION_PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h|d|w|y))+$"
@@ -20,7 +22,8 @@ def parse_duration(value: object) -> float:
     Raises ValueError for anything else; a bare number is refused because its unit would be a guess.
     """
     if not isinstance(value, str) or not is_duration(value):
-        raise ValueError(f"{value!r} is not a duration; write a number with a unit, such as 5s, 1m30s or 90d")
+        shown = brief(value) if isinstance(value, str) else str(value).lower()
+        raise ValueError(f"{shown} is not a duration; write a number with a unit, such as 5s, 1m30s or 90d")
     return sum(float(number) * _UNITS[unit] for number, unit in _PIECE.findall(value))
 
 

@@ -21,7 +21,19 @@ _LEAVE_OUT = "give a value or leave the key out"
 
 def explain(error: ValidationError, document: Document) -> list[Problem]:
     """One problem for each thing pydantic found, at its line in the file."""
-    return [_problem(details, document) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    # A misspelt key is also a missing one; one problem is enough.
+    misspelt = {
+        (*details["loc"][:-1], near)
+        for details in found
+        if details["type"] == "extra_forbidden"
+        and (near := _nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1])))
+    }
+    return [
+        _problem(details, document)
+        for details in found
+        if details["type"] != "missing" or details["loc"] not in misspelt
+    ]
 
 
 def key_text(key: Key, data: Any) -> str:
@@ -40,8 +52,13 @@ def key_text(key: Key, data: Any) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """A hint that names the nearest known word, or all of them."""
-    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
-    return f'did you mean "{near[0]}"?' if near else f"known here: {', '.join(known)}"
+    near = _nearest(word, known)
+    return f'did you mean "{near}"?' if near else f"known here: {', '.join(known)}"
+
+
+def _nearest(word: str, known: Sequence[str]) -> str | None:
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.65)
+    return near[0] if near else None
 
 
 def _problem(details: ErrorDetails, document: Document) -> Problem:
@@ -52,20 +69,27 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 
 def _words(details: ErrorDetails, key: Key, document: Document) -> tuple[str, str]:
     kind = details["type"]
-    if kind == "value_error":
-        message, _, hint = str(details["ctx"]["error"]).partition("; ")
-        return message, hint
+    mark = document.marks.get(key)
     if kind == "missing":
         info = field_of(key)
-        return "is missing", _lower(info.description or "") if info else ""
-    if kind == "extra_forbidden":
-        return "there is no such key", did_you_mean(str(key[-1]), _known_keys(key[:-1]))
-    if kind in _WRONG_TYPES:
-        mark = document.marks.get(key)
-        return _wrong_type(details["input"], mark.raw if mark else None, _WRONG_TYPES[kind])
-    if kind in _BOUNDS:
-        return _out_of_bounds(details, document.marks[key].raw or "")
-    return _TEXTS[kind](details) if kind in _TEXTS else (details["msg"], "")
+        said = "is missing", _lower(info.description or "") if info else ""
+    elif kind == "extra_forbidden":
+        said = "there is no such key", did_you_mean(str(key[-1]), _known_keys(key[:-1]))
+    elif details["input"] is None:
+        said = "nothing is given here", _LEAVE_OUT
+    elif kind in _WRONG_TYPES:
+        said = _wrong_type(details["input"], mark.raw if mark else None, _WRONG_TYPES[kind])
+    elif kind in _BOUNDS:
+        said = _out_of_bounds(details, (mark and mark.raw) or "")
+    else:
+        said = _TEXTS[kind](details) if kind in _TEXTS else (details["msg"], "")
+    return said
+
+
+def _of_validator(details: ErrorDetails) -> tuple[str, str]:
+    """Our own validators say `what is wrong; what was meant`."""
+    message, _, hint = str(details["ctx"]["error"]).partition("; ")
+    return message, hint
 
 
 _WRONG_TYPES = {
@@ -89,8 +113,6 @@ _BOUNDS = {
 
 
 def _wrong_type(value: Any, raw: str | None, wanted: str) -> tuple[str, str]:
-    if value is None:
-        return "nothing is given here", _LEAVE_OUT
     if isinstance(value, dict):
         return f"{wanted} belongs here, not a map", _list_hint(wanted)
     if isinstance(value, list):
@@ -127,6 +149,7 @@ def _choice(details: ErrorDetails) -> tuple[str, str]:
 
 
 _TEXTS: dict[str, Callable[[ErrorDetails], tuple[str, str]]] = {
+    "value_error": _of_validator,
     "string_pattern_mismatch": _pattern,
     "literal_error": _choice,
     "string_too_short": lambda _: ("the text is empty", _LEAVE_OUT),

@@ -5,10 +5,8 @@ Field descriptions become the JSON Schema that editors show, so they are written
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from provisioning.config.addresses import http_url, listen_address, scheduler_url
 from provisioning.config.durations import DURATION_PATTERN, format_duration, parse_duration
+from provisioning.config.problems import brief
 
 System = Literal["dask", "ollama", "openwebui"]
 SYSTEMS: tuple[System, ...] = ("dask", "ollama", "openwebui")
@@ -62,48 +62,6 @@ LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, patt
 RESERVED_LABELS = frozenset({"target", "system", "worker", "model", "backend", "host", "job", "instance"})
 SECRET_FILES = frozenset({"password_file", "bearer_token_file", "api_key_file", "key_file"})
 
-HIGHEST_PORT = 65535
-_HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
-
-
-def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
-    meant = f"write it as {example}"
-    if not value.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-        raise ValueError(f"{value!r} is not a {' or '.join(f'{scheme}://' for scheme in schemes)} address; {meant}")
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{value!r} has no valid host or port; {meant}") from None
-    if "@" in parts.netloc:
-        # The value is not shown: it holds a password.
-        raise ValueError("a user name or password does not belong in an address; use username and password_file")
-    if not _HOST.fullmatch(parts.hostname or "") or port == 0 or not value.isprintable() or " " in value:
-        raise ValueError(f"{value!r} has no valid host or port; {meant}")
-    if "?" in value or "#" in value:
-        raise ValueError(f"{value!r} has a query or fragment; {meant}")
-    if schemes[0] == "tcp" and (port is None or parts.path not in ("", "/")):
-        raise ValueError(f"{value!r} needs a port and no path; {meant}")
-    return value.rstrip("/")
-
-
-def _http_url(value: str) -> str:
-    return _url(value, ("http", "https"), "http://10.0.0.7:11434")
-
-
-def _scheduler_url(value: str) -> str:
-    return _url(value, ("tcp", "tls"), "tcp://10.0.0.5:8786")
-
-
-def _listen_address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not _HOST.fullmatch(bare) or (":" in bare) != (bare != host) or not re.fullmatch("[1-9][0-9]{0,4}", port):
-        raise ValueError(f"{value!r} is not an address; write host:port, such as 127.0.0.1:9090")
-    if int(port) > HIGHEST_PORT:
-        raise ValueError(f"{value!r} has no valid port; {HIGHEST_PORT} is the highest")
-    return value
-
 
 def _absolute(value: Path, info: ValidationInfo) -> Path:
     if value == Path():
@@ -113,15 +71,15 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
 
 
 HttpUrl = Annotated[
-    str, AfterValidator(_http_url), WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN})
+    str, BeforeValidator(http_url), WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN})
 ]
 SchedulerUrl = Annotated[
     str,
-    AfterValidator(_scheduler_url),
+    BeforeValidator(scheduler_url),
     WithJsonSchema({"type": "string", "format": "uri", "pattern": SCHEDULER_PATTERN}),
 ]
 ListenAddress = Annotated[
-    str, AfterValidator(_listen_address), WithJsonSchema({"type": "string", "pattern": LISTEN_PATTERN})
+    str, BeforeValidator(listen_address), WithJsonSchema({"type": "string", "pattern": LISTEN_PATTERN})
 ]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -149,7 +107,7 @@ class Target(Strict):
     def _labels_are_free(self) -> Target:
         taken = sorted(RESERVED_LABELS & self.labels.keys())
         if taken:
-            raise ValueError(f"label {taken[0]!r} is set by the product itself; choose another name")
+            raise ValueError(f"the label {brief(taken[0])} is set by the product itself; choose another name")
         return self
 
 

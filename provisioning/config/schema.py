@@ -28,7 +28,7 @@ def _tidy(node: Any) -> Any:
     if isinstance(properties := tidy.get("properties"), dict):
         for value in properties.values():
             value.pop("title", None)
-    if tidy.get("pattern") == DURATION_PATTERN and "default" in tidy:
+    if tidy.get("pattern") == DURATION_PATTERN and isinstance(tidy.get("default"), float):
         tidy["default"] = format_duration(tidy["default"])
     if "patternProperties" in tidy:
         tidy["additionalProperties"] = False

@@ -39,6 +39,7 @@ _SYNTAX = (
     ("unexpected end of stream", "a quote is never closed", "add the missing quote"),
     ("undefined alias", "an alias (*name) without its anchor (&name)", "put the value in quotes if no alias was meant"),
     ("cannot start any token", "a character that cannot start a value", "put the value in quotes"),
+    ("expected alphabetic or numeric", "an alias (*) or anchor (&) without a name", "put the value in quotes"),
     ("but found another document", "a second document begins here (---)", "keep one document in the file"),
     ("duplicate anchor", "an anchor (&name) is defined twice", "give each anchor its own name"),
     ("found undefined tag handle", "tags (!name) are not used here", "take the tag away"),
@@ -138,7 +139,7 @@ class _Reader:
         try:
             return self._value(node, key, line)
         except _TooMuchError as error:
-            self._wrong(node, str(error), "use fewer or no aliases (*name)")
+            self._wrong(node, str(error), "this is not what a cluster-ai.yml looks like; use no aliases (*name)")
             return None
 
     def _value(self, node: yaml.Node, key: Key, line: int | None = None) -> Any:
@@ -164,10 +165,12 @@ class _Reader:
             return node.value
         if kind not in _PLAIN or not node.tag.startswith(_PREFIX):
             return self._tagged(node)
+        if kind in ("int", "float") and ":" in node.value:  # YAML 1.1 reads 1:30 as ninety
+            return node.value
         try:
             return self._scalars.construct_object(node)
         except (ValueError, KeyError, yaml.YAMLError):
-            self._wrong(node, f"{brief(node.value)} cannot be read as a value", "put it in quotes")
+            self._wrong(node, f"{brief(node.value)} cannot be read as a value", "put it in quotes if it is text")
             return None
 
     def _map(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
