@@ -109,6 +109,7 @@ class Watch:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        await self.collector.close()
 
     def _start(self) -> _Run:
         run = _Run(self._monotonic(), {})

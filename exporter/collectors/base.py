@@ -127,6 +127,9 @@ class Collector(abc.ABC):
         """The target's own /metrics endpoints, as last seen."""
         return []
 
+    async def close(self) -> None:
+        """End what runs beside the collections; called when the target is no longer watched."""
+
 
 def once(ask: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
     """`ask`, run at most once: every caller gets its one result or its one error.
