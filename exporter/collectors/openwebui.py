@@ -6,6 +6,7 @@ Facts come from its source (0.12.4: main.py, routers/, utils/auth.py). Without a
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import ClassVar
@@ -24,10 +25,15 @@ from provisioning.config.model import OpenWebUITarget, System
 
 IDS_SINCE: Version = (0, 6, 42)
 LEADERBOARD_SINCE: Version = (0, 7, 0)
+# An answer that took the server long is kept at least this many times as long: the monitor takes at most a hundredth
+# of its time. Listing 10,000 users holds Open WebUI up for half a second.
+THRIFT = 100.0
+LONGEST_KEPT = 600.0
 WHO_ARE_WE = ("/api/v1/users/user/status", "/api/v1/auths/")
 
 AskVersion = Callable[[], Awaitable[tuple[str, Version | None]]]
 Admit = Callable[[], Awaitable[None]]
+Ask = Callable[[], Awaitable[list[Family]]]
 
 
 class OpenWebUICollector(Collector):
@@ -45,6 +51,7 @@ class OpenWebUICollector(Collector):
         self._clock = clock
         self._http = wires.http(target)
         self._access = Access(self._http, configured=target.api_key_file is not None)
+        self._seconds: dict[str, float] = {}
         self._names = usage.ModelNames()
         self._usage = usage.Usage(self._names)
         self._backends = Backends(self._access, target.refresh)
@@ -71,11 +78,11 @@ class OpenWebUICollector(Collector):
         kept = self._refresh
         return parts | {
             "key": Part(partial(self._key, tasks)),
-            "users": Part(partial(self._users, admit), keep=kept),
-            "groups": Part(partial(self._groups, admit), keep=kept),
+            "users": self._thrifty("users", partial(self._users, admit)),
+            "groups": self._thrifty("groups", partial(self._groups, admit)),
             "models": Part(partial(self._models, admit), keep=kept),
-            "analytics": Part(partial(self._analytics, admit, version), keep=kept),
-            "feedback": Part(partial(self._feedback, admit, version), keep=kept),
+            "analytics": self._thrifty("analytics", partial(self._analytics, admit, version)),
+            "feedback": self._thrifty("feedback", partial(self._feedback, admit, version)),
             "backends": Part(partial(self._reachability, admit), keep=min(KEEP, kept)),
         }
 
@@ -86,6 +93,19 @@ class OpenWebUICollector(Collector):
     def is_up(self, outcomes: Mapping[str, Outcome]) -> bool:
         """Whether it answered as Open WebUI, which needs no key, no database and no backend."""
         return outcomes["health"].error is None
+
+    def _thrifty(self, name: str, ask: Ask) -> Part:
+        """A part kept for `refresh`, and longer when its last answer cost the server much."""
+
+        async def timed() -> list[Family]:
+            started = time.monotonic()
+            try:
+                return await ask()
+            finally:
+                self._seconds[name] = time.monotonic() - started
+
+        dear = min(LONGEST_KEPT, THRIFT * self._seconds.get(name, 0.0))
+        return Part(timed, keep=max(self._refresh, dear))
 
     async def _health(self, version: AskVersion) -> list[Family]:
         text, _ = await version()

@@ -159,8 +159,8 @@ class Backends:
     def _tell(self) -> list[Family]:
         up = gauge(
             "openwebui_backend_up",
-            "1 when Open WebUI itself reaches this model backend, 0 when not, by host:port and kind (ollama, openai). Asked "
-            f"at most every {KEEP:.0f} s (ollama) or `refresh` (openai); ever less often while an Ollama hangs.",
+            "1 when Open WebUI itself reaches this model backend, 0 when not, by host:port and kind (ollama, openai). "
+            f"Asked at most every {KEEP:.0f} s (ollama) or `refresh` (openai); ever less often while an Ollama hangs.",
         )
         seconds = gauge(
             "openwebui_backend_response_seconds",
