@@ -9,6 +9,8 @@ from provisioning.render import alertmanager, grafana, prometheus
 from provisioning.render.files import write, yaml_text
 from provisioning.render.places import Places
 
+_GRAFANA_FOLDERS = ("alerting", "dashboards", "plugins")
+
 
 def render(config: Config, out: Path, *, places: Places, source: str = "cluster-ai.yml") -> list[Path]:
     """Writes every configuration file of the stack into `out` and returns those that changed.
@@ -21,11 +23,16 @@ def render(config: Config, out: Path, *, places: Places, source: str = "cluster-
     stand in an ini file.
     """
     out = out.absolute()
-    return write(
+    changed = write(
         {
             out / "prometheus.yml": yaml_text(prometheus.settings(config, places), source),
             out / "alertmanager.yml": yaml_text(alertmanager.settings(), source),
             out / "grafana/grafana.ini": grafana.ini(config, places, out / "grafana/provisioning", source),
-            out / "grafana/provisioning/datasources/cluster-ai.yml": yaml_text(grafana.datasources(config), source),
+            out / "grafana/provisioning/datasources/cluster-ai.yml": yaml_text(
+                grafana.datasources(config, places), source
+            ),
         }
     )
+    for kind in _GRAFANA_FOLDERS:  # Grafana logs an error for each that is missing
+        (out / "grafana/provisioning" / kind).mkdir(exist_ok=True)
+    return changed

@@ -9,7 +9,7 @@ from typing import Any
 
 import jinja2
 
-from provisioning.config.model import Config
+from provisioning.config.model import Config, Services
 from provisioning.render.files import RenderError, header
 from provisioning.render.places import ANY_ADDRESS, Places, dial_address
 
@@ -40,40 +40,46 @@ def ini(config: Config, places: Places, provisioning: Path, source: str) -> str:
     return _templates().get_template("grafana.ini.j2").render(values)
 
 
-def datasources(config: Config) -> dict[str, Any]:
-    """Grafana's data source provisioning as data. Grafana expands `$` here, so values with one need `$$`."""
-    prometheus = dial_address(config.services.prometheus)
-    alertmanager = dial_address(config.services.alertmanager)
+def datasources(config: Config, places: Places) -> dict[str, Any]:
+    """Grafana's data source provisioning as data; data sources that are no longer in it go away.
+
+    Grafana expands `$NAME` in these values; a checked address holds no `$`.
+    """
+    sources = [_prometheus(config.services, places)]
+    if places.alertmanager:
+        sources.append(_alertmanager(config.services))
+    return {"apiVersion": 1, "prune": True, "datasources": sources}
+
+
+def _prometheus(services: Services, places: Places) -> dict[str, Any]:
+    alerts = {"alertmanagerUid": ALERTMANAGER_UID} if places.alertmanager else {}
     return {
-        "apiVersion": 1,
-        "prune": True,
-        "datasources": [
-            {
-                "name": "Prometheus",
-                "uid": PROMETHEUS_UID,
-                "type": "prometheus",
-                "access": "proxy",
-                "url": f"http://{prometheus}",
-                "isDefault": True,
-                "editable": False,
-                "jsonData": {
-                    "httpMethod": "POST",
-                    "timeInterval": "5s",
-                    "manageAlerts": True,
-                    "prometheusType": "Prometheus",
-                    "alertmanagerUid": ALERTMANAGER_UID,
-                },
-            },
-            {
-                "name": "Alertmanager",
-                "uid": ALERTMANAGER_UID,
-                "type": "alertmanager",
-                "access": "proxy",
-                "url": f"http://{alertmanager}",
-                "editable": False,
-                "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False},
-            },
-        ],
+        "name": "Prometheus",
+        "uid": PROMETHEUS_UID,
+        "type": "prometheus",
+        "access": "proxy",
+        "url": f"http://{dial_address(services.prometheus)}",
+        "isDefault": True,
+        "editable": False,
+        "jsonData": {
+            "httpMethod": "POST",
+            "timeInterval": "5s",
+            "manageAlerts": True,
+            "prometheusType": "Prometheus",
+            **alerts,
+        },
+    }
+
+
+def _alertmanager(services: Services) -> dict[str, Any]:
+    return {
+        "name": "Alertmanager",
+        "uid": ALERTMANAGER_UID,
+        "type": "alertmanager",
+        "access": "proxy",
+        "url": f"http://{dial_address(services.alertmanager)}",
+        "editable": False,
+        "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False},
     }
 
 

@@ -22,6 +22,8 @@ class Places:
     """The `host` label of this machine's node_exporter."""
     grafana: bool = True
     """False where no Grafana runs: Prometheus is then not told to scrape one."""
+    alertmanager: bool = True
+    """False where no Alertmanager runs: alerts are then shown by Prometheus alone."""
     node_exporter: bool = True
     """False where this machine runs no node_exporter."""
 

@@ -25,16 +25,8 @@ _LIMITS = {"label_limit": 64, "label_name_length_limit": 256, "label_value_lengt
 def settings(config: Config, places: Places) -> dict[str, Any]:
     """The file as data."""
     services = config.services
-    jobs = [
-        _exporter(services.exporter),
-        _probe(config),
-        _native(services.exporter),
-        *_hosts(config, places),
-        _static("prometheus", services.prometheus),
-        _static("alertmanager", services.alertmanager),
-    ]
-    if places.grafana:
-        jobs.append(_static("grafana", services.grafana))
+    parts = {"prometheus": True, "alertmanager": places.alertmanager, "grafana": places.grafana}
+    alertmanager = [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}]
     return {
         "global": {
             "scrape_interval": "15s",
@@ -43,10 +35,14 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
             # Put on what leaves this Prometheus (alerts, remote write, federation): which installation it was.
             "external_labels": {"cluster": config.name},
         },
-        "alerting": {
-            "alertmanagers": [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}],
-        },
-        "scrape_configs": jobs,
+        **({"alerting": {"alertmanagers": alertmanager}} if places.alertmanager else {}),
+        "scrape_configs": [
+            _exporter(services.exporter),
+            _probe(config),
+            _native(services.exporter),
+            *_hosts(config, places),
+            *(_static(name, getattr(services, name)) for name, there in parts.items() if there),
+        ],
     }
 
 
