@@ -127,7 +127,7 @@ class Collector(abc.ABC):
         """The target's own /metrics endpoints, as last seen."""
         return []
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 -- most collectors run nothing beside
         """End what runs beside the collections; called when the target is no longer watched."""
 
 
