@@ -39,6 +39,7 @@ class RpcClient:
         self._host, self._port = parts.hostname or "", parts.port or 0
         self._tls = target if parts.scheme == "tls" else None
         self._where = f"scheduler {target.scheduler}"
+        self._timeout = target.timeout
         self._monotonic = monotonic
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
@@ -57,10 +58,12 @@ class RpcClient:
         self._raise_known_refusal(op)
         message = dask_protocol.encode({"op": op, "reply": True, **arguments})
         try:
-            async with self._slots:
+            # A bound of its own: a caller that gave up may have left the call to others (`collectors.base.once`).
+            async with asyncio.timeout(self._timeout), self._slots:
                 reply = await self._exchange(message)
             return dask_protocol.result(op, reply)
         except (OSError, EOFError) as error:
+            self._drop_idle()
             raise classify(error, self._where) from None
         except CollectError as error:
             raise self._remember(op, CollectError(error.reason, f"{self._where} {error}")) from None
@@ -109,6 +112,13 @@ class RpcClient:
         connection = _Connection(reader, writer)
         try:
             dask_protocol.greeting(await connection.ask(dask_protocol.encode(dask_protocol.HANDSHAKE)))
+        except (ConnectionError, EOFError) as error:
+            connection.close()
+            if self._tls is not None and self._tls.cert_file is None:
+                raise CollectError(
+                    Reason.TLS, "closed the TLS connection; it may ask for a client certificate: cert_file and key_file"
+                ) from error
+            raise
         except BaseException:
             connection.close()
             raise

@@ -1,0 +1,249 @@
+"""Dask clusters, read through their scheduler's RPC: nothing to install there, any version from 2022.12 on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from exporter.collectors import dask_events, dask_native
+from exporter.collectors.base import Clock, Collector, NativeEndpoint, Outcome, Part, Wires, once
+from exporter.collectors.dask_events import Removal, Tally, Version
+from exporter.collectors.dask_processing import ProcessingAges
+from exporter.collectors.dask_series import total_families, worker_families
+from exporter.collectors.dask_windows import Event, Windows
+from exporter.collectors.dask_workers import Roster, Worker, valid_port
+from exporter.errors import CollectError, Reason
+from exporter.families import Family, Labels, gauge, number
+from provisioning.config.hosts import HostNames
+from provisioning.config.model import DaskTarget, System
+
+KEPT_WORKERS_SECONDS = 600.0  # service discovery keeps a silent scheduler's workers, so their alerts do not resolve
+NATIVE_KEEP = 60.0
+LARGE_WINDOW, LARGE_WINDOW_KEEP = 5_000, 30.0  # 2022.12 keeps 100,000 events and sends them all: 10 MB
+_PROCESSING_SERIES = 2  # each worker's, from the part that may still be under way when the limit is held
+_RESERVE = 200  # series that do not grow with the workers, with room to spare
+
+
+@dataclass(slots=True)
+class Look:
+    """One answer of `identity`."""
+
+    scheduler_id: str
+    started: float | None
+    dashboard_port: int | None
+    workers: list[Worker]
+    families: list[Family]
+    per_worker: bool
+
+
+@dataclass(slots=True)
+class Versions:
+    """What a scheduler runs; asked once a scheduler."""
+
+    scheduler_id: str
+    text: str
+    number: Version | None
+    python: str
+
+
+class DaskCollector(Collector):
+    """One Dask cluster."""
+
+    system: ClassVar[System] = "dask"
+    prefix: ClassVar[str] = "dask_cluster"
+    part_names: ClassVar[tuple[str, ...]] = ("identity", "versions", "processing", "events", "native")
+
+    def __init__(
+        self, target: DaskTarget, wires: Wires, hosts: HostNames, clock: Clock, monotonic: Clock = time.monotonic
+    ) -> None:
+        self._target = target
+        self._wires = wires
+        self._rpc = wires.rpc(target)
+        self._clock = clock
+        self._monotonic = monotonic
+        self._host = urlsplit(target.scheduler).hostname or ""
+        self._host_label = hosts.name_of(self._host)
+        self._roster = Roster(hosts, self._host)
+        self._ages = ProcessingAges()
+        self._ages_of = ""
+        self._versions: Versions | None = None
+        self._windows = Windows()
+        self._tally = Tally()
+        self._first_answer: float | None = None
+        self._endpoints: list[NativeEndpoint] = []
+        self._endpoints_at: float | None = None
+        self._native_http: tuple[str, Any] | None = None
+
+    @classmethod
+    def build(cls, target: DaskTarget, wires: Wires, hosts: HostNames, clock: Clock) -> DaskCollector:
+        """A collector for a configured cluster; opens nothing yet."""
+        return cls(target, wires, hosts, clock)
+
+    def parts(self) -> Mapping[str, Part]:
+        """Identity is asked once and shared; the others run beside it and join it when they need it."""
+        self.withheld = 0
+        look = once(self._look)
+        versions = once(partial(self._ask_versions, look))
+        keep = LARGE_WINDOW_KEEP if self._windows.largest() > LARGE_WINDOW else 0.0
+        return {
+            "identity": Part(partial(self._identity, look)),
+            "versions": Part(partial(self._info, versions)),
+            "processing": Part(partial(self._processing, look)),
+            "events": Part(partial(self._look_at_events, look, versions), keep=keep),
+            "native": Part(partial(self._native, look), keep=NATIVE_KEEP),
+        }
+
+    def standing(self) -> list[Family]:
+        """The event counters: at 0 before the first answer, and kept while the cluster is down."""
+        return self._tally.families(self._versions.number if self._versions else None)
+
+    def is_up(self, outcomes: Mapping[str, Outcome]) -> bool:
+        """Only a scheduler that says who it is makes the cluster up; its web server may outlive its RPC."""
+        identity = outcomes.get("identity")
+        return identity is not None and identity.error is None and not identity.kept
+
+    def native_endpoints(self) -> list[NativeEndpoint]:
+        """The /metrics of the scheduler and its workers, until ten minutes after the scheduler last answered."""
+        at = self._endpoints_at
+        if at is None or self._monotonic() - at > KEPT_WORKERS_SECONDS:
+            return []
+        return self._endpoints
+
+    async def _look(self) -> Look:
+        reply = await self._rpc.call("identity")
+        if not isinstance(reply, Mapping) or not isinstance(reply.get("workers"), Mapping):
+            raise CollectError(
+                Reason.SHAPE, f"{self._target.scheduler} answers, but not as a scheduler; is it a worker's address?"
+            )
+        workers = self._roster.decode(reply["workers"])
+        services = reply.get("services")
+        look = Look(
+            scheduler_id=_text(reply.get("id")),
+            started=number(reply.get("started")),
+            dashboard_port=valid_port(services.get("dashboard")) if isinstance(services, Mapping) else None,
+            workers=workers,
+            families=total_families(workers),
+            per_worker=self._target.worker_series,
+        )
+        if look.per_worker:
+            self._add_worker_series(look)
+        if self._first_answer is None:
+            self._first_answer = self._clock()
+        base = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
+        self._endpoints = dask_native.endpoints(base, self._host_label, workers)
+        self._endpoints_at = self._monotonic()
+        return look
+
+    def _add_worker_series(self, look: Look) -> None:
+        """Each worker's series, unless they would not all fit: then totals and quantiles stand for them."""
+        families = worker_families(look.workers)
+        wanted = sum(len(family.samples) for family in families) + _PROCESSING_SERIES * len(look.workers)
+        if wanted + _RESERVE > self._target.series_limit:
+            look.per_worker = False
+            self.withheld = wanted
+        else:
+            look.families += families
+
+    async def _identity(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
+        seen = await look()
+        started = gauge(
+            "dask_cluster_start_time_seconds", "When the scheduler started, by its clock, in seconds since the epoch."
+        )
+        started.add(seen.started)
+        return [started, *seen.families]
+
+    async def _ask_versions(self, look: Callable[[], Awaitable[Look]]) -> Versions:
+        scheduler_id = (await look()).scheduler_id
+        if self._versions is None or self._versions.scheduler_id != scheduler_id:
+            reply = await self._rpc.call("versions")
+            packages = _mapping(_mapping(reply).get("packages"))
+            text, python = packages.get("distributed"), _mapping(_mapping(reply).get("host")).get("python")
+            if not isinstance(text, str) or not isinstance(python, str):
+                raise CollectError(Reason.SHAPE, "the scheduler's `versions` do not name distributed and python")
+            self._versions = Versions(scheduler_id, text, dask_events.parse_version(text), _python(python))
+        return self._versions
+
+    async def _info(self, versions: Callable[[], Awaitable[Versions]]) -> list[Family]:
+        known = await versions()
+        info = gauge(
+            "dask_cluster_info",
+            "Always 1; the scheduler's id, which is new after every restart, its version of Dask and of Python.",
+        )
+        info.add(1.0, Labels(id=known.scheduler_id, version=known.text, python=known.python))
+        return [info]
+
+    async def _processing(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
+        reply = await self._rpc.call("processing")
+        now = self._monotonic()
+        seen = await look()
+        if seen.scheduler_id != self._ages_of:
+            self._ages.forget()
+            self._ages_of = seen.scheduler_id
+        self._ages.look(reply, now)
+        return self._ages.families(seen.workers, now, per_worker=seen.per_worker)
+
+    async def _look_at_events(
+        self, look: Callable[[], Awaitable[Look]], versions: Callable[[], Awaitable[Versions]]
+    ) -> list[Family]:
+        """Count what is new in each topic. All or nothing: a failed call leaves every event for the next look."""
+        seen = await look()
+        try:
+            version = (await versions()).number
+        except CollectError:
+            version = None  # `all` is the same in every version; the rest waits
+        windows = self._windows.before(seen.scheduler_id, seen.started, self._first_answer)
+        tally = Tally()
+        for topic in dask_events.topics(version):
+            events = await self._events_of(topic)
+            news, overflowed, windows[topic] = windows[topic].news(events)
+            if news and len(news) == len(events):
+                await self._still(seen.scheduler_id)
+            tally.overflows[topic] += overflowed
+            for removal in dask_events.count(topic, news, tally):
+                tally.remove(await self._completed(removal))
+        self._windows.commit(seen.scheduler_id, seen.started, windows)
+        self._tally.add(tally)
+        return []
+
+    async def _events_of(self, topic: str) -> list[Event]:
+        return dask_events.decode_events(await self._rpc.call("events", topic=topic))
+
+    async def _still(self, scheduler_id: str) -> None:
+        """A window without anything known in it may be another scheduler's, started after `identity` answered."""
+        reply = _mapping(await self._rpc.call("identity"))
+        if reply.get("id") != scheduler_id:
+            raise CollectError(Reason.CONNECT, f"{self._target.scheduler} restarted between two questions")
+
+    async def _completed(self, removal: Removal) -> Removal:
+        """The removal with `expected`, from the worker's own topic where the version does not say it."""
+        if removal.expected is None and removal.address:
+            removal.expected = dask_events.was_retired(await self._events_of(removal.address), removal.at)
+        return removal
+
+    async def _native(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
+        base = self._target.dashboard or dask_native.base_url(None, self._host, (await look()).dashboard_port)
+        if base is None:
+            return await dask_native.availability(None, 0)
+        if self._native_http is None or self._native_http[0] != base:
+            self._native_http = (base, self._wires.http(self._target, base))
+        return await dask_native.availability(self._native_http[1], self._target.timeout)
+
+
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _python(version: str) -> str:
+    """`3.11.7` of Dask's `3.11.7.final.0`."""
+    return ".".join(version.split(".")[:3])
+
+
+COLLECTOR = DaskCollector

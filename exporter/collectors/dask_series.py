@@ -1,0 +1,183 @@
+"""The series of Dask workers: each worker's own, and totals and quantiles over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from exporter.collectors.dask_workers import TASK_STATES, Worker
+from exporter.families import Family, Labels, counter, gauge, number
+
+ALWAYS_SHOWN_STATUSES = ("running", "paused", "closing_gracefully")
+QUANTILES = (0.5, 0.9, 0.99, 1.0)
+DIRECTIONS = ("incoming", "outgoing")
+
+
+def worker_families(workers: Sequence[Worker]) -> list[Family]:
+    """The series of each worker."""
+    families = [_per_worker(workers, name, help, value) for name, help, value in _GAUGES]
+    info = gauge("dask_cluster_worker_info", "Always 1; the address under which the scheduler knows this worker.")
+    status = gauge(
+        "dask_cluster_worker_status",
+        "1 for the status the worker has now; paused workers start no tasks because their memory is short.",
+    )
+    tasks = gauge("dask_cluster_worker_tasks", "Tasks on the worker by the state the worker itself gives them.")
+    moving = gauge("dask_cluster_worker_transfer_bytes", "Bytes of task results that are being moved right now.")
+    active = gauge("dask_cluster_worker_transfers_active", "Moves of task results that are under way right now.")
+    moved = counter("dask_cluster_worker_transfers", "Moves of task results since the worker started.")
+    for worker in workers:
+        info.add(1.0, worker.labels.plus("address", worker.address))
+        status.add(1.0, worker.labels.plus("status", worker.status))
+        for state, count in (worker.tasks or {}).items():
+            tasks.add(count, worker.labels.plus("state", state))
+        for direction in DIRECTIONS:
+            labels = worker.labels.plus("direction", direction)
+            moving.add(number(worker.transfer.get(f"{direction}_bytes")), labels)
+            active.add(number(worker.transfer.get(f"{direction}_count")), labels)
+            moved.add(number(worker.transfer.get(f"{direction}_count_total")), labels)
+    return [info, status, *families, tasks, moving, active, moved]
+
+
+def total_families(workers: Sequence[Worker]) -> list[Family]:
+    """Totals and quantiles over all workers: enough for a large fleet, and cheap for a small one."""
+    by_status = gauge(
+        "dask_cluster_workers", "Workers by status; paused ones start no tasks because their memory is short."
+    )
+    counts = dict.fromkeys(ALWAYS_SHOWN_STATUSES, 0)
+    for worker in workers:
+        counts[worker.status] = counts.get(worker.status, 0) + 1
+    for status, count in sorted(counts.items()):
+        by_status.add(count, Labels(status=status))
+    families = [by_status]
+    for name, help, value in _TOTALS:
+        family = gauge(name, help)
+        known = [amount for amount in map(value, workers) if amount is not None]
+        if known or not workers:
+            family.add(math.fsum(known))
+        families.append(family)
+    families.append(_task_totals(workers))
+    families.extend(quantile_family(name, help, map(value, workers)) for name, help, value in _QUANTILE_SOURCES)
+    return families
+
+
+def quantile_family(name: str, help: str, values: Iterable[float | None]) -> Family:
+    """Quantiles (nearest rank) of the known values; label `q` because `quantile` is reserved for summaries."""
+    family = gauge(name, help)
+    known = sorted(value for value in values if value is not None)
+    for q in QUANTILES if known else ():
+        family.add(known[math.ceil(q * len(known)) - 1], Labels(q=f"{q:g}"))
+    return family
+
+
+def _per_worker(workers: Sequence[Worker], name: str, help: str, value: Callable[[Worker], float | None]) -> Family:
+    family = gauge(name, help)
+    for worker in workers:
+        family.add(value(worker), worker.labels.base)
+    return family
+
+
+def _task_totals(workers: Sequence[Worker]) -> Family:
+    family = gauge("dask_cluster_tasks", "Tasks on all workers together, by the state the workers give them.")
+    totals: dict[str, float] = {} if workers else dict.fromkeys(TASK_STATES, 0.0)
+    for worker in workers:
+        for state, count in (worker.tasks or {}).items():
+            totals[state] = totals.get(state, 0.0) + count
+    for state, count in totals.items():
+        family.add(count, Labels(state=state))
+    return family
+
+
+def _memory_ratio(worker: Worker) -> float | None:
+    return worker.rss / worker.memory_limit if worker.rss is not None and worker.memory_limit is not None else None
+
+
+_Row = tuple[str, str, Callable[[Worker], float | None]]
+_GAUGES: tuple[_Row, ...] = (
+    (
+        "dask_cluster_worker_nanny_present",
+        "1 when a nanny watches the worker and restarts it, 0 when none does.",
+        lambda w: w.nanny,
+    ),
+    ("dask_cluster_worker_threads", "Threads that run tasks.", lambda w: w.threads),
+    (
+        "dask_cluster_worker_memory_limit_bytes",
+        "Memory the worker may use; absent when unlimited.",
+        lambda w: w.memory_limit,
+    ),
+    ("dask_cluster_worker_memory_rss_bytes", "Memory of the worker's process as the system sees it.", lambda w: w.rss),
+    (
+        "dask_cluster_worker_memory_managed_bytes",
+        "Size of the task results the worker holds in memory.",
+        lambda w: w.managed,
+    ),
+    (
+        "dask_cluster_worker_memory_unmanaged_bytes",
+        "Memory of the process that is no task result: code, leaks, what running tasks use.",
+        lambda w: w.unmanaged,
+    ),
+    (
+        "dask_cluster_worker_memory_spilled_bytes",
+        "Size in memory that spilled task results would have.",
+        lambda w: w.spilled_memory,
+    ),
+    (
+        "dask_cluster_worker_disk_spilled_bytes",
+        "Size on disk of the task results that were spilled.",
+        lambda w: w.spilled_disk,
+    ),
+    ("dask_cluster_worker_cpu_ratio", "CPU the worker's process uses; 1 is one core fully busy.", lambda w: w.cpu),
+    ("dask_cluster_worker_open_fds", "File descriptors the worker's process has open.", lambda w: w.open_fds),
+    (
+        "dask_cluster_worker_event_loop_interval_seconds",
+        "Time between two turns of the worker's event loop; 0.02 when it is free, more when something blocks it.",
+        lambda w: w.event_loop_interval,
+    ),
+    (
+        "dask_cluster_worker_last_seen_timestamp_seconds",
+        "When the scheduler last heard from the worker, by the scheduler's clock.",
+        lambda w: w.last_seen,
+    ),
+)
+_TOTALS: tuple[_Row, ...] = (
+    ("dask_cluster_threads", "Threads that run tasks, on all workers.", lambda w: w.threads),
+    (
+        "dask_cluster_memory_limit_bytes",
+        "Sum of the memory limits of the workers that have one.",
+        lambda w: w.memory_limit,
+    ),
+    ("dask_cluster_memory_rss_bytes", "Memory of all workers' processes as the system sees it.", lambda w: w.rss),
+    ("dask_cluster_memory_managed_bytes", "Size of the task results all workers hold in memory.", lambda w: w.managed),
+    (
+        "dask_cluster_memory_unmanaged_bytes",
+        "Memory of all workers' processes that is no task result.",
+        lambda w: w.unmanaged,
+    ),
+    (
+        "dask_cluster_memory_spilled_bytes",
+        "Size in memory that the spilled task results of all workers would have.",
+        lambda w: w.spilled_memory,
+    ),
+    (
+        "dask_cluster_disk_spilled_bytes",
+        "Size on disk of the task results that all workers spilled.",
+        lambda w: w.spilled_disk,
+    ),
+    ("dask_cluster_cpu_ratio", "CPU that all workers' processes use; 1 is one core fully busy.", lambda w: w.cpu),
+)
+_QUANTILE_SOURCES: tuple[_Row, ...] = (
+    (
+        "dask_cluster_worker_memory_ratio_quantile",
+        'Quantiles over the workers of their memory (RSS) as a share of their limit; q="1" is the fullest worker.',
+        _memory_ratio,
+    ),
+    (
+        "dask_cluster_worker_cpu_ratio_quantile",
+        "Quantiles over the workers of the CPU they use, in cores.",
+        lambda w: w.cpu,
+    ),
+    (
+        "dask_cluster_worker_event_loop_interval_seconds_quantile",
+        "Quantiles over the workers of the time between two turns of their event loop.",
+        lambda w: w.event_loop_interval,
+    ),
+)

@@ -1,0 +1,205 @@
+"""Workers as a Dask scheduler's `identity` tells of them.
+
+`identity` (distributed/scheduler.py, WorkerState.identity) repeats each worker's last heartbeat (worker.py,
+get_metrics). Versions differ in what they tell; a field that is missing, null or not a number is an absent series.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from exporter.families import Labels, clean, number
+from provisioning.config.hosts import LOOPBACK, HostNames
+
+# distributed/core.py, Status. Only these become label values.
+STATUSES = frozenset(
+    (
+        *("undefined", "created", "init", "starting", "running", "paused"),
+        *("stopping", "stopped", "closing", "closing_gracefully", "closed", "failed"),
+    )
+)
+# distributed/worker_state_machine.py, TaskStateState. A version that leaves out states without tasks means 0.
+TASK_STATES = (
+    *("constrained", "error", "executing", "fetch", "flight"),
+    *("long-running", "memory", "missing", "ready", "waiting"),
+)
+OTHER_TASK_STATES = frozenset(("cancelled", "disk", "forgotten", "released", "rescheduled", "resumed"))
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+_MAX_PORT = 65535
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker; None is unknown. Bytes, seconds and ratios of one."""
+
+    address: str
+    labels: WorkerLabels
+    status: str
+    host: str | None
+    dashboard_port: int | None
+    nanny: float | None
+    threads: float | None
+    memory_limit: float | None
+    rss: float | None
+    managed: float | None
+    unmanaged: float | None
+    spilled_memory: float | None
+    spilled_disk: float | None
+    cpu: float | None
+    open_fds: float | None
+    event_loop_interval: float | None
+    last_seen: float | None
+    tasks: dict[str, float] | None
+    transfer: Mapping[str, Any]
+
+
+class WorkerLabels:
+    """The label sets of one worker, made once and used at every collection."""
+
+    __slots__ = ("_by_label", "base", "pair")
+
+    def __init__(self, worker: str, host: str) -> None:
+        self.pair = (worker, host)
+        self.base = Labels(worker=worker, host=host)
+        self._by_label: dict[tuple[str, str], Labels] = {}
+
+    def plus(self, name: str, value: str) -> Labels:
+        """The worker's labels and one more."""
+        labels = self._by_label.get((name, value))
+        if labels is None:
+            if len(self._by_label) > len(TASK_STATES) * 4:
+                self._by_label.clear()
+            worker, host = self.pair
+            labels = self._by_label[name, value] = Labels(worker=worker, host=host, **{name: value})
+        return labels
+
+
+class Roster:
+    """Decodes the workers of `identity` and keeps their labels from one look to the next."""
+
+    def __init__(self, hosts: HostNames, scheduler_host: str) -> None:
+        self._hosts = hosts
+        self._scheduler_host = scheduler_host
+        self._labels: dict[str, WorkerLabels] = {}
+
+    def decode(self, workers: Mapping[Any, Any]) -> list[Worker]:
+        """The workers in the scheduler's order; entries that are no workers are left out."""
+        entries = [
+            (address, entry)
+            for address, entry in workers.items()
+            if isinstance(address, str) and isinstance(entry, Mapping)
+        ]
+        kept: dict[str, WorkerLabels] = {}
+        taken: set[str] = set()
+        decoded = []
+        for address, entry in entries:
+            host = self._host(address, entry)
+            name = _name(entry.get("name"), address)
+            if clean(name) in taken:  # 1 and "1" are two workers to Dask
+                name = f"{name} {address}"
+            taken.add(clean(name))
+            pair = (name, self._hosts.name_of(host) if host else "")
+            labels = self._labels.get(address)
+            if labels is None or labels.pair != pair:
+                labels = WorkerLabels(*pair)
+            kept[address] = labels
+            decoded.append(_decode(address, entry, labels, host))
+        self._labels = kept
+        return decoded
+
+    def _host(self, address: str, entry: Mapping[Any, Any]) -> str | None:
+        """The machine a worker is on, as seen from here; None when it is no valid host."""
+        host = host_of(address) or valid_host(entry.get("host"))
+        # A worker that told a remote scheduler "127.0.0.1" is on the scheduler's machine, not on ours.
+        if host in LOOPBACK and self._scheduler_host not in LOOPBACK:
+            return valid_host(self._scheduler_host)
+        return host
+
+
+def valid_host(value: object) -> str | None:
+    """`value` when it is an IP address or a host name, without brackets; else None."""
+    if not isinstance(value, str):
+        return None
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        return str(ipaddress.ip_address(bare)) if "%" not in bare else None
+    except ValueError:
+        return bare if _HOST_NAME.fullmatch(bare) else None
+
+
+def valid_port(value: object) -> int | None:
+    """`value` when it is a TCP port; Dask tells of a service that is off with 0 or null."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MAX_PORT:
+        return None
+    return value
+
+
+def host_of(address: str) -> str | None:
+    """The host in a Dask address such as `tcp://10.0.0.5:43210`."""
+    try:
+        parts = urlsplit(address)
+        return valid_host(parts.hostname) if parts.scheme in ("tcp", "tls", "ucx", "ucxx", "ws", "wss") else None
+    except ValueError:
+        return None
+
+
+def _decode(address: str, entry: Mapping[Any, Any], labels: WorkerLabels, host: str | None) -> Worker:
+    metrics = _mapping(entry.get("metrics"))
+    spilled = _mapping(metrics.get("spilled_bytes"))
+    rss = number(metrics.get("memory"))
+    spilled_memory = number(spilled.get("memory"))
+    # What the worker calls managed includes what it has spilled (scheduler.py, WorkerState.memory).
+    stored = number(metrics.get("managed_bytes"))
+    managed = None if stored is None else max(0.0, stored - (spilled_memory or 0.0))
+    limit = number(entry.get("memory_limit"))
+    cpu = number(metrics.get("cpu"))
+    status = entry.get("status")
+    return Worker(
+        address=address,
+        labels=labels,
+        status=status if isinstance(status, str) and status in STATUSES else "other",
+        host=host,
+        dashboard_port=valid_port(_mapping(entry.get("services")).get("dashboard")),
+        nanny=float(bool(entry["nanny"])) if "nanny" in entry else None,
+        threads=number(entry.get("nthreads")),
+        memory_limit=limit if limit is not None and limit > 0 else None,
+        rss=rss,
+        managed=managed,
+        unmanaged=None if rss is None or managed is None else max(0.0, rss - managed),
+        spilled_memory=spilled_memory,
+        spilled_disk=number(spilled.get("disk")),
+        cpu=None if cpu is None else cpu / 100,
+        open_fds=number(metrics.get("num_fds")),
+        event_loop_interval=number(metrics.get("event_loop_interval")),
+        last_seen=number(entry.get("last_seen")),
+        tasks=_tasks(metrics.get("task_counts")),
+        transfer=_mapping(metrics.get("transfer")),
+    )
+
+
+def _tasks(counts: object) -> dict[str, float] | None:
+    if not isinstance(counts, Mapping):
+        return None
+    tasks = dict.fromkeys(TASK_STATES, 0.0)
+    for state, value in counts.items():
+        count = number(value)
+        if count is not None:
+            known = state if state in tasks or state in OTHER_TASK_STATES else "other"
+            tasks[known] = tasks.get(known, 0.0) + count
+    return tasks
+
+
+def _name(name: object, address: str) -> str:
+    """Dask names workers by string, by number (local clusters), or by their address."""
+    if isinstance(name, str) and name:
+        return name
+    return str(name) if isinstance(name, int) else address
+
+
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
