@@ -1,0 +1,126 @@
+"""The commands that run the stack on this machine: `up`, `status`, `logs`, `down`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compose.native.places import State, default_state_dir, shown
+from compose.native.stack import NAMES
+
+_NOTHING_RUNS = 3
+_FAILED = 1
+_PORTS = range(1, 65535)  # without the last: the demo takes the port after its scheduler's too
+
+_state_dir = click.option(
+    "--state-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where everything is kept.  [$CLUSTER_AI_STATE_DIR, else ~/.local/state/cluster-ai]",
+)
+
+
+def _listen(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=HOST:PORT` pairs as a mapping."""
+    moved = {}
+    for value in values:
+        name, equals, address = value.partition("=")
+        host, colon, port = address.rpartition(":")
+        if name not in NAMES or not (equals and colon and host and port.isdigit() and int(port) in _PORTS):
+            raise click.BadParameter(f"{value!r} is not NAME=HOST:PORT with NAME one of {', '.join(NAMES)}")
+        moved[name] = address
+    return moved
+
+
+@click.command()
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="The cluster-ai.yml.  [./cluster-ai.yml; without one, the demo]"
+)
+@_state_dir
+@click.option("--detach", is_flag=True, help="Give the terminal back once everything answers.")
+@click.option(
+    "--listen",
+    multiple=True,
+    callback=_listen,
+    metavar="NAME=HOST:PORT",
+    help="Let a service listen elsewhere, such as prometheus=127.0.0.1:9091; may be repeated.",
+)
+@click.option("--retry", is_flag=True, help="Try downloads again that failed lately.")
+def up(config: Path | None, state_dir: Path | None, *, detach: bool, listen: dict[str, str], retry: bool) -> None:
+    """Start the exporter, Prometheus, Alertmanager, node_exporter and Grafana on this machine.
+
+    Without a cluster-ai.yml in this folder a demo starts: a small Dask cluster that is always at work. Each address
+    is printed once it answers. Ctrl-C, or `cluster-ai down` elsewhere, ends everything; the next start finds its
+    history again. Programs that are missing are fetched and unpacked, never installed.
+    """
+    from compose.native import start  # noqa: PLC0415 -- `--help` stays quick
+
+    state = _state(state_dir)
+    wishes = start.Wishes(config=config, listen=listen, retry=retry)
+    sys.exit(start.detached(state, wishes) if detach else start.foreground(state, wishes))
+
+
+@click.command()
+@_state_dir
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(state_dir: Path | None, *, as_json: bool) -> None:
+    """Show each service and each target.
+
+    Exit code 0 when every service runs (or is absent because this machine lacks it), 1 when one is failed or still
+    starting, 3 when nothing runs.
+    """
+    from compose.native import report  # noqa: PLC0415
+
+    seen = report.look(_state(state_dir))
+    if as_json:
+        click.echo(json.dumps(report.as_data(seen), indent=2))
+    elif seen.running:
+        click.echo(report.as_text(seen))
+    if not seen.running:
+        click.echo(f"nothing runs with state in {shown(_state(state_dir).root)}; `cluster-ai up` starts it", err=True)
+        sys.exit(_NOTHING_RUNS)
+    sys.exit(0 if report.healthy(seen) else _FAILED)
+
+
+@click.command()
+@click.argument("name", type=click.Choice([*NAMES, "supervisor"]))
+@_state_dir
+@click.option("--follow", "-f", is_flag=True, help="Go on with new lines as they come.")
+@click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
+def logs(name: str, state_dir: Path | None, *, follow: bool, lines: int) -> None:
+    """Show what a service wrote."""
+    from compose.native import logs as reading  # noqa: PLC0415
+
+    path = _state(state_dir).logs / f"{name}.log"
+    if not path.exists():
+        click.echo(f"{name} has written nothing yet ({shown(path)})", err=True)
+        sys.exit(_FAILED)
+    _quietly(lambda: reading.show(path, lines, follow=follow))
+
+
+@click.command()
+@_state_dir
+def down(state_dir: Path | None) -> None:
+    """Stop everything. Metrics, alerts and Grafana's database stay for the next `up`."""
+    from compose.native import stop  # noqa: PLC0415
+
+    sys.exit(stop.down(_state(state_dir), click.echo))
+
+
+COMMANDS: list[click.Command] = [up, status, logs, down]
+
+
+def _state(chosen: Path | None) -> State:
+    return State((chosen or default_state_dir()).absolute())
+
+
+def _quietly(read: Callable[[], Any]) -> None:
+    """Ctrl-C is the way to end reading, not an error."""
+    try:
+        read()
+    except KeyboardInterrupt:
+        sys.exit(130)

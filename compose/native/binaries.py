@@ -1,0 +1,86 @@
+"""Finds the stack's programs, or gets them: PATH, our cache, Debian's packages, the official releases."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from compose.native import debian
+from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
+from compose.native.tools import TOOLS, Tool
+
+_VERSION = re.compile(r"version v?(\d+)\.(\d+)")
+
+
+def find(name: str, cache: Path) -> Path | None:
+    """A program that is on this machine already; None when there is none that is new enough."""
+    tool = TOOLS[name]
+    for candidate in tool.names:
+        on_path = shutil.which(candidate)
+        if on_path and _new_enough(Path(on_path), tool):
+            return Path(on_path)
+    unpacked = debian.find(name, tool.package, cache)
+    if unpacked is not None:
+        return unpacked
+    released = release_home(tool.release, cache) / name
+    return released if released.exists() else None
+
+
+def provide(names: Iterable[str], cache: Path, say: Say, *, retry: bool = False) -> dict[str, Path | None]:
+    """The programs, after getting those that are missing; None for one that cannot be had.
+
+    Every attempt to get something is announced with `say`. What failed lately is not tried again unless `retry`.
+    """
+    wanted = list(names)
+    failures = Failures(cache)
+    if retry:
+        failures.forget()
+    for source in (_from_debian, _from_releases):
+        missing = [TOOLS[name] for name in wanted if find(name, cache) is None]
+        if missing:
+            source(missing, cache, failures, say)
+    return {name: find(name, cache) for name in wanted}
+
+
+def _from_debian(missing: list[Tool], cache: Path, failures: Failures, say: Say) -> None:
+    if not debian.available():
+        return
+    packages = {tool.package.name: tool.package for tool in missing}
+    title = " ".join(packages)
+    key = f"debian {title}"
+    if why := failures.recent(key):
+        say(f"Debian's packages {title} could not be had: {why}.")
+        return
+    say(f"Getting {title} from Debian's packages: unpacked into {cache}, nothing is installed ...")
+    try:
+        debian.fetch(packages.values(), cache)
+    except FetchError as error:
+        failures.add(key, str(error))
+        say(f"  not there: {error}")
+
+
+def _from_releases(missing: list[Tool], cache: Path, failures: Failures, say: Say) -> None:
+    for release in {tool.release.name: tool.release for tool in missing}.values():
+        title = f"{release.name} {release.version}"
+        if why := failures.recent(title):
+            say(f"The official release of {title} could not be had: {why}.")
+            continue
+        say(f"Getting the official release of {title} ({release.megabytes} MB) into {cache} ...")
+        try:
+            fetch_release(release, cache, say)
+        except FetchError as error:
+            failures.add(title, str(error))
+            say(f"  not there: {error}")
+
+
+def _new_enough(path: Path, tool: Tool) -> bool:
+    """Whether the program says it is a version that we work with; one that says nothing of the kind is not it."""
+    try:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    said = _VERSION.search(done.stdout + done.stderr)  # node_exporter 1.5 speaks on standard error
+    return said is not None and (int(said[1]), int(said[2])) >= tool.oldest

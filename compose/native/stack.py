@@ -1,0 +1,117 @@
+"""The services of the stack, made from the configuration."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.native.grafana import Grafana
+from compose.native.places import State, shown
+from compose.native.ports import Address
+from compose.native.service import Service
+from provisioning.config.durations import format_duration
+from provisioning.config.model import Config
+
+DEMO_SCHEDULER = Address("127.0.0.1", 18786)  # beside Dask's own 8786, which may be in use
+NAMES = ("exporter", "prometheus", "alertmanager", "node_exporter", "grafana", "dask")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """What runs; None for what this machine does not have."""
+
+    prometheus: Path
+    alertmanager: Path | None
+    node_exporter: Path | None
+    grafana: Grafana | None
+
+
+def services(config: Config, file: Path, state: State, programs: Programs, demo: Address | None) -> list[Service]:
+    """Every service that can run here, in the order people read them. `demo`: the embedded Dask's scheduler."""
+    made = [_exporter(config, file), _prometheus(config, state, programs.prometheus)]
+    if programs.alertmanager is not None:
+        made.append(_alertmanager(config, state, programs.alertmanager))
+    if programs.node_exporter is not None:
+        made.append(_node_exporter(config, programs.node_exporter))
+    if programs.grafana is not None:
+        made.append(_grafana(config, state, programs.grafana))
+    if demo is not None:
+        made.append(_dask(state, demo))
+    return made
+
+
+def moved(config: Config, listen: Mapping[str, str]) -> Config:
+    """The configuration with some services listening elsewhere."""
+    here = {name: address for name, address in listen.items() if name != "dask"}
+    return config.model_copy(update={"services": config.services.model_copy(update=here)})
+
+
+def dashboard_of(scheduler: Address) -> Address:
+    """Where the embedded Dask serves HTTP: the port after its scheduler's, as with Dask's own 8786 and 8787."""
+    return Address(scheduler.host, scheduler.port + 1)
+
+
+def _python(module: str, *arguments: str) -> tuple[str, ...]:
+    # -P: the folder somebody happens to be in must not offer modules in place of ours.
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
+def _service(name: str, listen: Address, command: tuple[str, ...], ready: str, note: str = "") -> Service:
+    return Service(name, command, listen.url + ready, listen.url, (listen,), note=note)
+
+
+def _exporter(config: Config, file: Path) -> Service:
+    listen = Address.parse(config.services.exporter)
+    command = _python("provisioning.cli", "exporter", "--config", str(file), "--web.listen-address", str(listen))
+    return _service("exporter", listen, command, "/-/ready")
+
+
+def _prometheus(config: Config, state: State, program: Path) -> Service:
+    listen = Address.parse(config.services.prometheus)
+    command = (
+        str(program),
+        f"--config.file={state.rendered}/prometheus.yml",
+        f"--storage.tsdb.path={state.root}/prometheus",
+        f"--storage.tsdb.retention.time={format_duration(config.retention.time)}",
+        f"--storage.tsdb.retention.size={config.retention.size}",
+        f"--web.listen-address={listen}",
+    )
+    return _service("prometheus", listen, command, "/-/ready")
+
+
+def _alertmanager(config: Config, state: State, program: Path) -> Service:
+    listen = Address.parse(config.services.alertmanager)
+    command = (
+        str(program),
+        f"--config.file={state.rendered}/alertmanager.yml",
+        f"--storage.path={state.root}/alertmanager",
+        f"--web.listen-address={listen}",
+        "--cluster.listen-address=",  # alone: no gossip port on every address
+    )
+    return _service("alertmanager", listen, command, "/-/ready")
+
+
+def _node_exporter(config: Config, program: Path) -> Service:
+    listen = Address.parse(config.services.node_exporter)
+    return _service("node_exporter", listen, (str(program), f"--web.listen-address={listen}"), "/metrics")
+
+
+def _grafana(config: Config, state: State, grafana: Grafana) -> Service:
+    listen = Address.parse(config.services.grafana)
+    password = state.secrets / "grafana-admin-password"
+    command = tuple(grafana.command(state.rendered / "grafana/grafana.ini"))
+    return _service("grafana", listen, command, "/api/health", f"user admin, password in {shown(password)}")
+
+
+def _dask(state: State, scheduler: Address) -> Service:
+    dashboard = dashboard_of(scheduler)
+    command = _python(
+        "compose.native.demo",
+        *("--scheduler", str(scheduler)),
+        *("--dashboard", str(dashboard)),
+        *("--scratch", str(state.demo / "scratch")),
+    )
+    page = f"{dashboard.url}/info/main/workers.html"
+    return Service("dask", command, f"{dashboard.url}/health", page, (scheduler, dashboard))

@@ -1,0 +1,43 @@
+"""Ends a running stack from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from compose.native import record
+from compose.native.child import GRACE
+from compose.native.places import State, shown
+
+_PATIENCE = GRACE + 4.0  # s
+_PAUSE = 0.1  # s
+
+
+def down(state: State, say: Callable[[str], None]) -> int:
+    """Stops the supervisor and with it every service; returns the exit code."""
+    pid = record.supervisor(state)
+    if pid is not None:
+        _ask_to_end(state, pid, say)
+    leftovers = record.end_leftovers(state)
+    state.status.unlink(missing_ok=True)
+    if leftovers:
+        say(f"Ended what a killed supervisor had left: {', '.join(leftovers)}.")
+    elif pid is None:
+        say(f"Nothing runs with state in {shown(state.root)}.")
+    else:
+        say("Everything is stopped.")
+    return 0
+
+
+def _ask_to_end(state: State, pid: int, say: Callable[[str], None]) -> None:
+    say("Stopping ...")
+    os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + _PATIENCE
+    while record.supervisor(state) == pid:
+        if time.monotonic() > until:
+            say(f"The supervisor (process {pid}) does not end by itself and is killed.")
+            os.kill(pid, signal.SIGKILL)
+            until = float("inf")
+        time.sleep(_PAUSE)
