@@ -38,3 +38,4 @@ class CollectError(Exception):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+        self.counted = False  # parts that share a call share its error, which is one failed call

@@ -190,7 +190,9 @@ class Watch:
         return CollectError(Reason.INTERNAL, f"unexpected {type(error).__name__}; the exporter's log has the details")
 
     def _count(self, error: CollectError) -> None:
-        self._errors[error.reason] += 1
+        if not error.counted:
+            error.counted = True
+            self._errors[error.reason] += 1
 
     def _own(
         self, run: _Run, outcomes: Mapping[str, Outcome], *, up: bool, dropped: int, waited: float

@@ -85,6 +85,14 @@ async def test_error_counters_exist_at_0_from_first_sight_and_count_each_look():
     assert second['ollama_collector_errors{reason="dns"}'] == 2
 
 
+async def test_parts_that_share_a_failed_call_count_it_once():
+    shared = once(failing(Reason.REFUSED))
+    collection = await Watch(target(), FakeCollector(a=shared, b=shared, c=Part(shared, keep=60))).collect(5)
+    got = values(collection.families)
+    assert got['ollama_collector_errors{reason="connection_refused"}'] == 1
+    assert got['ollama_collector_success{collector="b"}'] == 0
+
+
 async def test_own_counters_are_given_while_the_target_is_down():
     collection = await Watch(target(), FakeCollector(a=failing(Reason.REFUSED))).collect(5)
     assert values(collection.families)["ollama_loads"] == 0
