@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import click
+
 from compose.native import debian
 from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
+from compose.native.places import default_cache_dir
 from compose.native.tools import TOOLS, Tool
 
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)")
@@ -84,3 +88,34 @@ def _new_enough(path: Path, tool: Tool) -> bool:
         return False
     said = _VERSION.search(done.stdout + done.stderr)  # node_exporter 1.5 speaks on standard error
     return said is not None and (int(said[1]), int(said[2])) >= tool.oldest
+
+
+@click.command()
+@click.argument("names", nargs=-1, type=click.Choice(list(TOOLS)))
+@click.option("--links", type=click.Path(path_type=Path, file_okay=False), help="Folder to put links to them in.")
+@click.option("--retry", is_flag=True, help="Try downloads again that failed lately.")
+def main(names: tuple[str, ...], links: Path | None, *, retry: bool) -> None:
+    """Find or fetch the programs NAMES (all without any), for tests and scripts. Exit code 1 when one is missing."""
+    found = provide(names or TOOLS, default_cache_dir(), click.echo, retry=retry)
+    for name, path in found.items():
+        if path is None:
+            click.echo(f"{name} is missing and could not be fetched; put one on PATH", err=True)
+        elif links is None:
+            click.echo(path)
+        else:
+            _link(links.absolute() / name, path)
+    sys.exit(None in found.values())
+
+
+def _link(link: Path, program: Path) -> None:
+    if program == link:  # it was found through the link itself
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    partial = link.with_name(f".{link.name}.new")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(program)
+    partial.replace(link)
+
+
+if __name__ == "__main__":
+    main()

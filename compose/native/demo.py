@@ -30,8 +30,10 @@ WORKERS = ("worker-1", "worker-2", "worker-3", "worker-4")
 GUEST = WORKERS[-1]  # leaves and comes back
 MEMORY = 400 << 20  # bytes a worker; spills above MEMORY * _SPILL
 _SPILL = 0.3
-PART = 6 << 20  # bytes of one loaded part
-WAVES, WAVE = 8, 14  # waves in a round, parts in a wave: together more than the workers may hold in memory
+WAVES, WAVE = 8, 14  # waves in a round, parts in a wave
+PART = 2 << 20  # bytes of one loaded part
+HEAVY_PART = 9 << 19  # in a heavy round: all parts together are a little more than the workers keep in memory
+HEAVY_EVERY = 4  # rounds; each spills some hundred MB, and somebody's disk should not see that all day
 BREATH = 4.0  # s between two waves
 LONG_TASK = 240.0  # s
 FAILING = 0.25  # share of the evaluations
@@ -39,16 +41,18 @@ PAUSE = 25.0  # s without new work, twice a round
 GUEST_LEAVES_EVERY = 2  # rounds
 AWAY = 30.0  # s between a worker's leaving and its return
 
+_SAMPLE = 1 << 16  # bytes of a part that its join keeps
+
 log = logging.getLogger("demo")
 
 
 # --- the work: plain functions, small enough to read on a page ---
 
 
-def load(number: int) -> bytes:
+def load(number: int, size: int) -> bytes:
     """Reads a part: mostly waiting, then some megabytes in memory."""
     time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 -- not a secret
-    return random.Random(number).randbytes(PART)  # noqa: S311
+    return random.Random(number).randbytes(size)  # noqa: S311
 
 
 def tokenize(part: bytes) -> int:
@@ -63,13 +67,13 @@ def tokenize(part: bytes) -> int:
 def join(left: bytes, right: bytes) -> bytes:
     """Needs two parts in one place, so that one of them travels."""
     time.sleep(0.1)
-    return left[: PART // 4] + right[: PART // 4]
+    return left[:_SAMPLE] + right[:_SAMPLE]
 
 
 def embed(piece: bytes) -> float:
     """Tasks of very different length."""
     time.sleep(random.expovariate(3.0))
-    return len(piece) / PART
+    return len(piece) / _SAMPLE
 
 
 def evaluate(step: int) -> float:
@@ -158,14 +162,15 @@ def _staying(client: Client) -> list[str]:
 
 
 async def _round(client: Client, number: int) -> None:
-    """Loads parts in waves and keeps them, so that memory fills and spills; then reads all of them again.
+    """Loads parts in waves and keeps them, so that memory fills and now and then spills; then reads them all again.
 
     What it made is let go when it returns.
     """
+    size = HEAVY_PART if number % HEAVY_EVERY == 1 else PART
     parts: list[Future[Any]] = []
     results: list[Future[Any]] = []
     for wave in range(WAVES):
-        fresh = [client.submit(load, wave * WAVE + index, key=f"load-{number}-{wave}-{index}") for index in range(WAVE)]
+        fresh = [client.submit(load, index, size, key=f"load-{number}-{wave}-{index}") for index in range(WAVE)]
         results += _each(client, tokenize, fresh, f"{number}-{wave}")
         parts += fresh
         await wait([*fresh, *results])

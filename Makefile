@@ -1,0 +1,71 @@
+# The two commands everybody needs: `make run` and `make test`. ARGS="..." is passed on to `cluster-ai up` or pytest.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .cache/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check test-real lock clean venv tools
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make run        start everything on this machine; without a cluster-ai.yml, a demo'
+	@echo 'make test       run the tests'
+	@echo 'make check      lint and check types'
+	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
+	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
+	@echo 'make clean      remove what these made here; programs in ~/.cache/cluster-ai and state stay'
+
+run: $(VENV)/.runtime
+	@exec $(BIN)/cluster-ai up $(ARGS)
+
+test: $(VENV)/.dev tools
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest $(ARGS)
+
+test-real: $(VENV)/.dev tools
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest -m real $(ARGS)
+
+check: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# Prometheus, promtool and their like, where the tests find them: from PATH, or fetched and unpacked, never installed.
+tools: $(VENV)/.dev
+	@$(BIN)/python -m compose.native.binaries --links $(TOOLS)
+
+# What is needed to run, and nothing more. A stamp file makes the second time instant.
+$(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv
+	@echo 'Installing the locked packages into $(VENV) (about 40 MB to fetch, half a minute) ...'
+	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The other locks are named too, so that pip refuses locks that disagree.
+$(VENV)/.dev: requirements.lock requirements-build.lock requirements-dev.lock pyproject.toml | venv
+	@echo 'Installing the locked packages for tests into $(VENV) (about 100 MB to fetch, a minute) ...'
+	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(VENV)/.runtime $@
+
+venv:
+	@$(BIN)/python -c '' 2>/dev/null || { \
+	  $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo 'Python 3.11 or newer is needed; name one with: make $(MAKECMDGOALS) PYTHON=python3.12' >&2; exit 1; }; \
+	  echo 'Making $(VENV) with '"$$($(PYTHON) --version)"' ...'; \
+	  rm -rf $(VENV); \
+	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
+	}
+
+lock:
+	@command -v uv >/dev/null || { echo 'make lock needs uv (https://docs.astral.sh/uv/)' >&2; exit 1; }
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev -o requirements-dev.lock
+	$(COMPILE) --group build -o requirements-build.lock
+
+clean:
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
