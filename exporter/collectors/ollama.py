@@ -44,7 +44,8 @@ class OllamaCollector(Collector):
         self._target = target
         self._http = http
         self._clock = clock
-        self._required = [Labels(model=canonical(name)) for name in dict.fromkeys(target.must_be_loaded)]
+        # Ollama takes names in any case.
+        self._required = {name.casefold(): Labels(model=name) for name in map(canonical, target.must_be_loaded)}
         self._counts = LoadCounts()
         self._shown = ShownModels(http, clock)
         self._probes = Probes(http, target.generation_probe, clock, self._shown) if self._probing else None
@@ -169,8 +170,8 @@ class OllamaCollector(Collector):
             "For each model under must_be_loaded in cluster-ai.yml: 1 when it is in memory, 0 when not.",
         )
         present = {canonical(name).casefold() for name in listing.models}
-        for labels in self._required:
-            required.add(dict(labels.pairs)["model"].casefold() in present, labels)
+        for name, labels in self._required.items():
+            required.add(name in present, labels)
         families = [count, size, vram, cpu, context, forever, expires, required]
         families.append(_left_out("loaded", listing.left_out))
         if self._probes:
