@@ -17,7 +17,7 @@ PROMETHEUS_UID = "cluster-ai-prometheus"
 ALERTMANAGER_UID = "cluster-ai-alertmanager"
 
 # Comment signs, quotes, and the signs that Grafana or its ini reader would expand.
-_UNSAFE_IN_INI = frozenset(";#%$`\"'\\")
+_UNSAFE_IN_INI = frozenset(";#%$`\"'\\{}")
 
 
 def ini(config: Config, places: Places, provisioning: Path, source: str) -> str:
