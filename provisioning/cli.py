@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from collections import Counter
@@ -23,12 +23,11 @@ class Rooms(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order in which one meets them."""
-        rooms = [name for name in ROOMS if _has(ROOMS[name])]
-        return [*rooms, *super().list_commands(ctx)]
+        return [*ROOMS, *super().list_commands(ctx)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now."""
-        if cmd_name not in ROOMS or not _has(ROOMS[cmd_name]):
+        if cmd_name not in ROOMS:
             return super().get_command(ctx, cmd_name)
         command = getattr(importlib.import_module(ROOMS[cmd_name]), cmd_name)
         assert isinstance(command, click.Command)  # noqa: S101 -- a room's promise, for the type checker
@@ -120,10 +119,6 @@ def summary(config: Config) -> str:
     hosts = len(config.targets.hosts)
     text = _count(counts.total(), "target") + (f" ({kinds})" if kinds else "")
     return f"{text}, {_count(hosts, 'host')}" if hosts else text
-
-
-def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
 
 
 def _count(number: int, noun: str) -> str:
