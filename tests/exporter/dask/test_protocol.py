@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import struct
+import tracemalloc
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter import dask_protocol as protocol
+from exporter.errors import CollectError, Reason
+
+
+def block(*frames: bytes, sizes: list[int] | None = None) -> bytes:
+    sizes = [len(frame) for frame in frames] if sizes is None else sizes
+    return struct.pack(f"<Q{len(sizes)}Q", len(sizes), *sizes) + b"".join(frames)
+
+
+def reason_of(call: object, *arguments: object) -> Reason:
+    with pytest.raises(CollectError) as caught:
+        call(*arguments)  # type: ignore[operator]
+    return caught.value.reason
+
+
+def test_golden_bytes_of_a_call() -> None:
+    # What distributed 2024.2.1 and 2026.8.0 themselves write for this message.
+    assert protocol.encode({"op": "identity", "reply": True}).hex() == (
+        "240000000000000001000000000000001400000000000000" "82a26f70a86964656e74697479a57265706c79c3"
+    )
+
+
+def test_message_is_read_back() -> None:
+    message = protocol.encode({"op": "events", "topic": "all"})
+    size = protocol.block_size(message[:8])
+    assert size == len(message) - 8
+    frame, rest = protocol.split_block(message[8:])
+    assert (protocol.decode(frame), rest) == ({"op": "events", "topic": "all"}, 0)
+
+
+def test_frames_outside_the_block_are_counted_not_read() -> None:
+    frame, rest = protocol.split_block(block(b"\x01", b"ab", sizes=[1, 2, 70_000, 5]))
+    assert (frame, rest) == (b"\x01", 70_005)
+
+
+@pytest.mark.parametrize(
+    ("head", "reason", "hint"),
+    [
+        (struct.pack("<Q", 8 * 2**30), Reason.TOO_LARGE, "8589934592 bytes"),
+        (struct.pack("<Q", 2**64 - 1), Reason.TOO_LARGE, "bytes"),
+        (struct.pack("<Q", 0), Reason.PROTOCOL, "without frames"),
+        (b"HTTP/1.1", Reason.PROTOCOL, "8786"),
+        (b"\x15\x03\x03\x00\x02\x02\x0a\x00", Reason.TLS, "tls://"),
+    ],
+)
+def test_first_eight_bytes_are_judged(head: bytes, reason: Reason, hint: str) -> None:
+    with pytest.raises(CollectError, match=hint) as caught:
+        protocol.block_size(head)
+    assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (struct.pack("<Q", 0) + b"\x00" * 8, Reason.PROTOCOL),
+        (struct.pack("<QQ", 2**63, 1), Reason.TOO_LARGE),
+        (struct.pack("<QQ", 5, 1), Reason.PROTOCOL),
+        (block(b"ab", sizes=[8 * 2**30]), Reason.TOO_LARGE),
+        (block(b"ab", sizes=[2**63, 2**63, 2**63]), Reason.TOO_LARGE),
+        (block(b"ab", sizes=[3]), Reason.PROTOCOL),
+        (block(b"abc", sizes=[2]), Reason.PROTOCOL),
+    ],
+)
+def test_contradicting_sizes_are_refused(data: bytes, reason: Reason) -> None:
+    assert reason_of(protocol.split_block, data) is reason
+
+
+def test_array_that_claims_more_than_it_holds_takes_no_memory() -> None:
+    nested = b"\xdd\x03\xff\xff\xff" * 200 + b"\x00" * 2**16
+    tracemalloc.start()
+    try:
+        assert reason_of(protocol.decode, nested) is Reason.PROTOCOL
+        assert tracemalloc.get_traced_memory()[1] < 2**21
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 5000 + b"\x00",  # nested beyond any answer
+        b"\x01\x02",  # two values
+        b"\xa5hell",  # cut short
+        b"\xa2\xff\xfe",  # no UTF-8
+        b"\x81\x80\x01",  # a map as the key of a map
+        b"\x80\x04\x95cposix\nsystem\n",  # a pickle
+    ],
+)
+def test_what_is_not_one_msgpack_value_is_refused(frame: bytes) -> None:
+    assert reason_of(protocol.decode, frame) is Reason.PROTOCOL
+
+
+def test_pickled_nodes_are_dropped() -> None:
+    frame = msgpack.packb({"a": {"__Pickled__": 1}, "b": [{"__Serialized__": 2}, 3]})
+    assert protocol.decode(frame) == {"a": None, "b": (None, 3)}
+
+
+def test_sets_and_enumerations_are_plain() -> None:
+    frame = msgpack.packb(
+        {
+            "tasks": {"__Set__": True, "as-list": ["x", ["y", 0]]},
+            "status": {"__Enum__": True, "name": "running", "__module__": "os", "__name__": "system"},
+            "odd": {"__Set__": True, "as-list": 5},
+        }
+    )
+    assert protocol.decode(frame) == {
+        "tasks": ("x", ("y", 0)),
+        "status": "running",
+        "odd": {"__Set__": True, "as-list": 5},
+    }
+
+
+def test_tuple_keys_of_fine_metrics_are_read() -> None:
+    packed = msgpack.packb({("execute", "inc", "thread-cpu", "seconds"): 0.5})
+    assert protocol.decode(packed) == {("execute", "inc", "thread-cpu", "seconds"): 0.5}
+
+
+def test_pickled_exception_becomes_its_text() -> None:
+    reply = {"status": "uncaught-error", "exception": None, "exception_text": "KeyError('x')\n" + "y" * 999}
+    with pytest.raises(CollectError) as caught:
+        protocol.result("processing", reply)
+    assert caught.value.reason is Reason.SERVER_ERROR
+    assert "KeyError('x') yyy" in str(caught.value)
+    assert len(str(caught.value)) < 300
+    assert "\n" not in str(caught.value)
+
+
+def test_blocked_operation_names_the_setting() -> None:
+    text = "ValueError(\"The 'events' handler has been explicitly disallowed in Scheduler, possibly due to security\")"
+    with pytest.raises(CollectError, match="blocked-handlers") as caught:
+        protocol.result("events", {"status": "uncaught-error", "exception_text": text})
+    assert caught.value.reason is Reason.FORBIDDEN
+
+
+@pytest.mark.parametrize("reply", [{"status": "OK"}, None, (), "OK", {"type": "Scheduler"}])
+def test_other_replies_pass(reply: object) -> None:
+    assert protocol.result("identity", reply) is reply
+
+
+@pytest.mark.parametrize("handshake", [None, (), "OK", {}, {"status": "OK"}])
+def test_wrong_greeting_is_refused(handshake: object) -> None:
+    assert reason_of(protocol.greeting, handshake) is Reason.PROTOCOL
+
+
+def test_greeting_of_any_age_is_taken() -> None:
+    protocol.greeting({"compression": "lz4", "python": (3, 8), "pickle-protocol": 4})
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.dictionaries(st.text(), plain))
+def test_any_message_survives(message: dict[str, object]) -> None:
+    marks = ("__Pickled__", "__Serialized__", "__Set__", "__Enum__")
+    if not any(mark in repr(message) for mark in marks):
+        frame, rest = protocol.split_block(protocol.encode(message)[8:])
+        assert (protocol.decode(frame), rest) == (message, 0)
+
+
+@given(st.binary(max_size=300))
+def test_random_bytes_only_ever_raise_collect_errors(data: bytes) -> None:
+    for read in (protocol.decode, protocol.split_block) if len(data) >= 8 else (protocol.decode,):
+        try:
+            read(data)
+        except CollectError as error:
+            assert error.reason in (Reason.PROTOCOL, Reason.TOO_LARGE)
