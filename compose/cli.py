@@ -57,11 +57,13 @@ def up(config: Path | None, state_dir: Path | None, *, detach: bool, listen: dic
     is printed once it answers. Ctrl-C, or `cluster-ai down` elsewhere, ends everything; the next start finds its
     history again. Programs that are missing are fetched and unpacked, never installed.
     """
-    from compose.native import start  # noqa: PLC0415 -- `--help` stays quick
+    from compose.native import prepare, start  # noqa: PLC0415 -- `--help` stays quick
 
     state = _state(state_dir)
-    wishes = start.Wishes(config=config, listen=listen, retry=retry)
-    sys.exit(start.detached(state, wishes) if detach else start.foreground(state, wishes))
+    wishes = prepare.Wishes(config=config, listen=listen, retry=retry)
+    if detach:
+        sys.exit(start.detached(state, wishes))
+    sys.exit(start.foreground(state, lambda say: prepare.prepare(state, wishes, say)))
 
 
 @click.command()

@@ -23,7 +23,7 @@ LONGEST_PAUSE = 30.0
 HEALTHY_AFTER = 60.0  # s of answers that make the next failure a first one again
 GRACE = 8.0  # s between the request to end and the order
 _LOOK_SOON = 0.25  # s between looks until it answers
-_LOOK = 5.0  # s between looks afterwards
+LOOK = 5.0  # s between looks afterwards
 _SHOWN = 200  # characters of a log line in a message
 _MISSES = 3  # looks without answer that make a running service a failed one
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -38,6 +38,7 @@ class Pace:
     longest_pause: float = LONGEST_PAUSE
     healthy_after: float = HEALTHY_AFTER
     grace: float = GRACE
+    look: float = LOOK
 
 
 class Child:
@@ -131,7 +132,7 @@ class Child:
                     misses += 1
                     if misses == _MISSES:
                         self._set(Condition.FAILED, f"alive, but {self.service.ready} does not answer")
-                await asyncio.sleep(_LOOK_SOON if first is None else _LOOK)
+                await asyncio.sleep(_LOOK_SOON if first is None else self._pace.look)
         return 0.0 if first is None else time.monotonic() - first
 
     async def _answers(self) -> bool:

@@ -44,9 +44,7 @@ def provide(cache: Path, say: Say, *, retry: bool = False) -> Grafana | None:
     if named := os.environ.get(HOME_VARIABLE):
         chosen = _in_home(Path(named))
         if chosen is None:
-            say(
-                f"Grafana: none in {named}, which {HOME_VARIABLE} names (bin/grafana and conf/defaults.ini); going on without."
-            )
+            say(f"Grafana: {HOME_VARIABLE} is {named}, where bin/grafana or conf/defaults.ini is missing; none runs.")
         return chosen
     found = find(cache)
     if found is not None:

@@ -14,9 +14,10 @@ import httpx
 from compose.native import record
 from compose.native.child import Child, Pace
 from compose.native.places import State
-from compose.native.record import Record, ServiceRecord
+from compose.native.prepare import Plan, Say
+from compose.native.record import ServiceRecord
 from compose.native.rotating import RotatingLog
-from compose.native.service import Condition, Service
+from compose.native.service import Condition
 
 SETTLE = 90.0  # s after which a start that still waits for answers is said to be slow
 
@@ -36,10 +37,9 @@ class Announcer:
 class Supervisor:
     """Keeps the services of one state folder alive."""
 
-    def __init__(self, state: State, plan: list[Service], base: Record, say: Callable[[str], None], pace: Pace) -> None:
+    def __init__(self, state: State, plan: Plan, say: Say, pace: Pace) -> None:
         self._state = state
         self._plan = plan
-        self._record = base
         self._say = say
         self._pace = pace
         self._children: list[Child] = []
@@ -59,7 +59,7 @@ class Supervisor:
         async with httpx.AsyncClient(timeout=4.0, limits=limits, trust_env=False) as http:
             self._children = [
                 Child(service, self._state.logs / f"{service.name}.log", http, self._on_change, self._pace)
-                for service in self._plan
+                for service in self._plan.services
             ]
             self._write()
             try:
@@ -120,8 +120,9 @@ class Supervisor:
             )
             for child in self._children
         }
-        self._record.services = [seen.get(service.name, service) for service in self._record.services]
-        record.write(self._state, self._record)
+        now = self._plan.record
+        now.services = [seen.get(service.name, service) for service in now.services]
+        record.write(self._state, now)
 
 
 def silence(log: Path) -> None:

@@ -1,0 +1,124 @@
+"""Everything that comes before the first process: configuration, programs, secrets, rendered files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.native import binaries, demo_config, grafana, stack
+from compose.native.places import State, default_cache_dir, shown
+from compose.native.ports import Address
+from compose.native.record import Record, ServiceRecord, TargetRecord
+from compose.native.service import Condition, Service
+from provisioning.config.load import ConfigError, load_with_warnings
+from provisioning.config.model import SYSTEMS, Config
+from provisioning.render import Places, RenderError, make_secrets, render
+
+OWN_FILE = Path("cluster-ai.yml")
+
+Say = Callable[[str], None]
+
+
+class StartError(Exception):
+    """Nothing was started; `str()` says why, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the command line asked for."""
+
+    config: Path | None
+    listen: Mapping[str, str]
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will run, and the record that `status` reads from the first moment on."""
+
+    services: list[Service]
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A configuration and where it came from; `scheduler` is the embedded Dask's, None outside the demo."""
+
+    file: Path
+    config: Config
+    scheduler: Address | None
+
+
+def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
+    """Makes ready what the services need. Raises StartError."""
+    setup = _setup(state, wishes, say)
+    programs = _programs(wishes, say)
+    places = Places(
+        data=state.root,
+        secrets=state.secrets,
+        grafana=programs.grafana is not None,
+        node_exporter=programs.node_exporter is not None,
+    )
+    try:
+        make_secrets(places)
+        render(setup.config, state.rendered, places=places, source=str(setup.file))
+    except RenderError as error:
+        raise StartError(str(error)) from None
+    services = stack.services(setup.config, setup.file, state, programs, setup.scheduler)
+    return Plan(services, _record(setup, {service.name for service in services}))
+
+
+def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
+    """Loads the configuration that was asked for, the one in this folder, or the demo's."""
+    own = wishes.config or (OWN_FILE if OWN_FILE.exists() else None)
+    scheduler: Address | None = None
+    if own is None:
+        scheduler = Address.parse(wishes.listen["dask"]) if "dask" in wishes.listen else stack.DEMO_SCHEDULER
+        file = demo_config.write(state, scheduler, stack.dashboard_of(scheduler))
+        say(f"No cluster-ai.yml here: this is the demo, with a Dask cluster of its own ({shown(file)}).")
+    else:
+        file = own.absolute()
+    try:
+        loaded = load_with_warnings(file)
+    except ConfigError as error:
+        raise StartError(str(error)) from None
+    for warning in loaded.warnings:
+        say(warning.text(file, "warning"))
+    return Setup(file, stack.moved(loaded.config, wishes.listen), scheduler)
+
+
+def _record(setup: Setup, here: set[str]) -> Record:
+    targets = setup.config.targets
+    optional = demo_config.OPTIONAL if setup.scheduler is not None else frozenset()
+    return Record(
+        config=str(setup.file),
+        demo=setup.scheduler is not None,
+        services=[
+            ServiceRecord(name, Condition.STARTING if name in here else Condition.ABSENT) for name in stack.NAMES
+        ],
+        targets=[
+            TargetRecord(target.name, system, target.name in optional)
+            for system in SYSTEMS
+            for target in getattr(targets, system)
+        ],
+    )
+
+
+def _programs(wishes: Wishes, say: Say) -> stack.Programs:
+    cache = default_cache_dir()
+    found = binaries.provide(("prometheus", "alertmanager", "node_exporter"), cache, say, retry=wishes.retry)
+    prometheus = found["prometheus"]
+    if prometheus is None:
+        raise StartError(
+            "Prometheus is missing and could not be fetched; put a `prometheus` (2.42 or newer) on PATH and try again."
+        )
+    for name in ("alertmanager", "node_exporter"):
+        if found[name] is None:
+            say(f"{name} is missing and could not be fetched; going on without. One on PATH is used at the next start.")
+    return stack.Programs(
+        prometheus=prometheus,
+        alertmanager=found["alertmanager"],
+        node_exporter=found["node_exporter"],
+        grafana=grafana.provide(cache, say, retry=wishes.retry),
+    )
