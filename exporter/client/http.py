@@ -84,7 +84,7 @@ class HttpClient:
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise CollectError(Reason.PROTOCOL, f"{self._where}{path} compressed its answer though asked not to")
             body = await self._read(response, path)
-            return Answer(response.status, response.content_type, body)
+            return Answer(response.status, response.content_type, body, response.headers.get("Date", ""))
 
     async def _read(self, response: aiohttp.ClientResponse, path: str) -> bytes:
         chunks: list[bytes] = []

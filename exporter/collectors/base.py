@@ -28,6 +28,7 @@ class Answer:
     status: int
     content_type: str
     body: bytes
+    date: str = ""  # the Date header as sent: the server's clock
 
 
 class Http(Protocol):
