@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,7 +70,7 @@ class Fleet:
             await asyncio.wait(self._retired)
 
     def _apply(self, config: Config) -> None:
-        hosts = HostNames(config.targets.hosts, socket.gethostname())
+        hosts = HostNames.of(config)
         same_hosts = config.targets.hosts == self.config.targets.hosts
         wanted = {target.name: (system, target) for system, target in targets_of(config)}
         for name, watch in list(self.watches.items()):

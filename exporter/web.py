@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import math
 import re
-import socket
 import time
 from collections.abc import Awaitable, Callable
 
@@ -130,7 +129,7 @@ class Exporter:
         if kind == "probe":
             if not _HOST.match(request.host):
                 raise web.HTTPBadRequest(text="The Host header is no host name; discovery cannot name this exporter.\n")
-            hosts = HostNames(self._fleet.config.targets.hosts, socket.gethostname())
+            hosts = HostNames.of(self._fleet.config)
             return web.json_response(sd.probes(self._fleet, request.host, hosts))
         if kind == "native":
             await self._fleet.refresh(DISCOVERY_AGE, DISCOVERY_BUDGET)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from provisioning.config.hosts import LOOPBACK
+from provisioning.config.hosts import is_this_machine, this_machine
 from provisioning.config.model import SYSTEMS, Config, HostTarget
 from provisioning.render.places import Places, dial_address
 
@@ -89,21 +89,14 @@ def _native(exporter: str) -> Job:
 
 def _hosts(config: Config, places: Places) -> list[Job]:
     """node_exporter and GPU exporters; this machine is there by itself unless the file lists it."""
-    node = [_host_group(host, host.node_exporter) for host in config.targets.hosts if host.node_exporter]
-    local = dial_address(config.services.node_exporter)
-    if places.node_exporter and not any(_is_local(host, local, places) for host in config.targets.hosts):
-        node.insert(0, {"targets": [local], "labels": {"host": places.local_host}})
-    gpu = [_host_group(host, host.gpu_exporter) for host in config.targets.hosts if host.gpu_exporter]
+    hosts = config.targets.hosts
+    node = [_host_group(host, host.node_exporter) for host in hosts if host.node_exporter]
+    listed = any(host.node_exporter and is_this_machine(host, config, places.local_host) for host in hosts)
+    if places.node_exporter and not listed:
+        own = this_machine(config, places.local_host)
+        node.insert(0, {"targets": [dial_address(config.services.node_exporter)], "labels": {"host": own}})
+    gpu = [_host_group(host, host.gpu_exporter) for host in hosts if host.gpu_exporter]
     return [{"job_name": name, "static_configs": groups} for name, groups in (("node", node), ("gpu", gpu)) if groups]
-
-
-def _is_local(host: HostTarget, local: str, places: Places) -> bool:
-    """Whether the entry already covers the node_exporter that runs here."""
-    if not host.node_exporter:
-        return False
-    parts = urlsplit(host.node_exporter)
-    same_port = str(parts.port) == local.rpartition(":")[2]
-    return same_port and ((parts.hostname or "") in LOOPBACK or host.name.lower() == places.local_host.lower())
 
 
 def _host_group(host: HostTarget, url: str) -> dict[str, Any]:
