@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
+from provisioning.render.files import RenderError
 from provisioning.render.places import Places
 
 
 def make_secrets(places: Places) -> list[Path]:
     """Creates the secret files that are missing, in a folder of mode 0700, and returns those it made.
 
-    An existing file is never changed. Raises OSError when the folder cannot be written.
+    An existing file is never changed. Raises RenderError when the folder cannot be written.
     """
-    places.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     wanted = {places.grafana_admin_password: _password(), places.grafana_secret_key: secrets.token_urlsafe(48)}
-    return [path for path, value in wanted.items() if _create(path, value)]
+    try:
+        places.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return [path for path, value in wanted.items() if _create(path, value)]
+    except OSError as error:
+        raise RenderError(f"cannot make secrets in {places.secrets}: {error.strerror}") from None
 
 
 def _password() -> str:
@@ -25,10 +31,16 @@ def _password() -> str:
 
 
 def _create(path: Path, value: str) -> bool:
+    """Puts a whole file in place, or leaves the one that is there: a half-written secret would be kept for ever."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(value)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
+            return True
         return False
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(value)
-    return True
+    finally:
+        Path(temporary).unlink()

@@ -214,6 +214,19 @@ def test_secrets_are_made_once_random_and_for_the_owner_alone(tmp_path: Path) ->
     assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o600}
 
 
+def test_a_secret_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    places = Places(data=tmp_path, secrets=tmp_path / "secrets")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        with pytest.raises(RenderError, match="cannot make secrets in .*: No space left on device"):
+            make_secrets(places)
+    assert list(places.secrets.iterdir()) == []
+    assert len(make_secrets(places)) == 2
+
+
 def test_the_first_password_follows_the_policy_that_grafana_is_given(tmp_path: Path) -> None:
     places = Places(data=tmp_path, secrets=tmp_path)
     make_secrets(places)
