@@ -45,16 +45,23 @@ class OpenWebUICollector(Collector):
         "health", "ready", "config", "key", "users", "groups", "models", "analytics", "feedback", "backends",
     )  # fmt: skip
 
-    def __init__(self, target: OpenWebUITarget, wires: Wires, clock: Clock) -> None:
+    def __init__(
+        self,
+        target: OpenWebUITarget,
+        wires: Wires,
+        clock: Clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._refresh = target.refresh
         self._patience = target.timeout
         self._clock = clock
+        self._monotonic = monotonic
         self._http = wires.http(target)
         self._access = Access(self._http, configured=target.api_key_file is not None)
         self._seconds: dict[str, float] = {}
         self._names = usage.ModelNames()
         self._usage = usage.Usage(self._names)
-        self._backends = Backends(self._access, target.refresh)
+        self._backends = Backends(self._access, target.refresh, monotonic)
 
     @classmethod
     def build(cls, target: OpenWebUITarget, wires: Wires, hosts: HostNames, clock: Clock) -> OpenWebUICollector:
@@ -98,11 +105,11 @@ class OpenWebUICollector(Collector):
         """A part kept for `refresh`, and longer when its last answer cost the server much."""
 
         async def timed() -> list[Family]:
-            started = time.monotonic()
+            started = self._monotonic()
             try:
                 return await ask()
             finally:
-                self._seconds[name] = time.monotonic() - started
+                self._seconds[name] = self._monotonic() - started
 
         dear = min(LONGEST_KEPT, THRIFT * self._seconds.get(name, 0.0))
         return Part(timed, keep=max(self._refresh, dear))

@@ -7,7 +7,6 @@ hold providers' keys in clear: only index, kind and host:port leave this module.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -112,7 +111,7 @@ class Backends:
     at once again when it gave Open WebUI its models.
     """
 
-    def __init__(self, access: Access, refresh: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, access: Access, refresh: float, monotonic: Callable[[], float]) -> None:
         self._access = access
         self._refresh = refresh
         self._monotonic = monotonic
@@ -152,7 +151,7 @@ class Backends:
             seen.due = self._monotonic() + seen.pause
             return
         seen.up = float(_reached(backend.kind, answer, backend.path))
-        seen.seconds = self._monotonic() - started
+        seen.seconds = self._monotonic() - started if seen.up else None
         seen.pause = 0.0
         seen.due = started + (self._refresh if backend.kind == "openai" else 0.0)
 
@@ -164,7 +163,7 @@ class Backends:
         )
         seconds = gauge(
             "openwebui_backend_response_seconds",
-            "How long Open WebUI took to ask the backend at the last look that got an answer.",
+            "How long the last look took, through Open WebUI to the backend and back; no series while it is unreachable.",
         )
         for seen in self._seen.values():
             up.add(seen.up, seen.labels)

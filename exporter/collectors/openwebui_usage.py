@@ -79,7 +79,7 @@ class Usage:
         return [
             self._family(
                 "openwebui_model_messages",
-                f"Answers of this model in stored chats; falls when chats are deleted. {KEPT}",
+                f"Answers of this model in stored chats, failed ones too; falls when chats are deleted. {KEPT}",
                 _amounts(found, "count"),
             ),
             self._family(
