@@ -163,7 +163,7 @@ class Backends:
         )
         seconds = gauge(
             "openwebui_backend_response_seconds",
-            "How long the last look took, through Open WebUI to the backend and back; no series while it is unreachable.",
+            "How long the last look took, through Open WebUI to the backend and back; absent while unreachable.",
         )
         for seen in self._seen.values():
             up.add(seen.up, seen.labels)

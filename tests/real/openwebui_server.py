@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.real.ollama_server import wait_until
 
 VERSION = "0.12.4"
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "test-venvs"
@@ -67,15 +69,6 @@ def _run(*command: str) -> None:
     run = subprocess.run(["nice", *command], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}")
-
-
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Return as soon as `true()`; fail after `seconds`."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.1)
 
 
 def free_port() -> int:
@@ -163,7 +156,7 @@ class Person:
             "id": str(uuid.uuid4()),
             "session_id": "a-browser-tab",
             # The tiny model cannot call tools, which the page offers by default.
-            "params": {"max_tokens": tokens, "function_calling": "default"},
+            "params": {"max_tokens": tokens, "function_calling": "legacy"},
         }
         chat: str = self.call("POST", "/api/chat/completions", form)["chat_id"]
         return chat
@@ -197,12 +190,12 @@ class OpenWebUI:
         self._command = install()
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
-        self.http = httpx.Client(timeout=60)
+        self.http = httpx.Client(trust_env=False)
 
     def start(self, **more: str) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=60)
+        self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         environment = {
