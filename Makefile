@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real lock clean venv tools
+.PHONY: help run test check test-real generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make check      lint and check types'
 	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
+	@echo 'make generate   rewrite the generated pages of docs/'
 	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
 	@echo 'make clean      remove what these made here; programs in ~/.cache/cluster-ai and state stay'
 
@@ -59,6 +60,11 @@ venv:
 	  rm -rf $(VENV); \
 	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; \
 	}
+
+# The pages of docs/ that are made from the code and the goldens; tests fail when they are not up to date.
+generate: $(VENV)/.dev
+	$(BIN)/python -m provisioning.config.reference > docs/configuration.md
+	$(BIN)/python -m tests.exporter.metrics_page > docs/metrics.md
 
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv (https://docs.astral.sh/uv/)' >&2; exit 1; }

@@ -1,0 +1,112 @@
+"""Who may import whom, and what a system needs to be complete."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.collectors import registry
+from provisioning.config.model import SYSTEMS
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("exporter", "provisioning", "compose")
+
+# module prefix -> prefixes of ours it may import (itself aside); the longest matching prefix counts
+ALLOWED = {
+    "provisioning.config": (),
+    "provisioning.render": ("provisioning.config",),
+    "provisioning.cli": ("provisioning", "exporter.cli", "compose.cli"),
+    "provisioning": ("provisioning",),
+    "exporter.errors": (),
+    "exporter.families": (),
+    "exporter.dask_protocol": ("exporter.errors",),
+    "exporter.collectors": ("exporter.collectors", "exporter.errors", "exporter.families", "provisioning.config"),
+    "exporter.client": (
+        "exporter.client",
+        "exporter.collectors.base",
+        "exporter.dask_protocol",
+        "exporter.errors",
+        "provisioning.config",
+    ),
+    "exporter.kept": ("exporter.collectors.base", "exporter.errors", "exporter.families"),
+    "exporter.scrape": (
+        "exporter.collectors.base",
+        "exporter.errors",
+        "exporter.families",
+        "exporter.kept",
+        "provisioning.config",
+    ),
+    "exporter": ("exporter", "provisioning.config"),
+    "compose": ("compose", "provisioning.config", "provisioning.render"),
+}
+SERVERS = ("aiohttp.web", "http.server")
+SOCKETS = ("aiohttp", "httpx", "urllib.request", "http.client")
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            yield ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path
+
+
+MODULES = {name for name, _ in modules()}
+
+
+def imports(path: Path) -> set[str]:
+    """Imported modules; of ours, the module itself also where a name in it is imported."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                ours = name.split(".")[0] in ROOMS
+                found.add(name if not ours or name in MODULES else str(node.module))
+    return found
+
+
+def within(module: str, prefix: str) -> bool:
+    return module == prefix or module.startswith(f"{prefix}.")
+
+
+@pytest.mark.parametrize(("module", "path"), list(modules()), ids=lambda value: "" if "/" in str(value) else str(value))
+def test_data_flows_one_way(module, path):
+    home = max((prefix for prefix in ALLOWED if within(module, prefix)), key=len)
+    for name in imports(path):
+        if name.split(".")[0] not in ROOMS or within(name, home):
+            continue
+        assert any(within(name, prefix) for prefix in ALLOWED[home]), f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize(("module", "path"), [pair for pair in modules() if within(pair[0], "exporter.collectors")])
+def test_collectors_open_no_sockets_and_serve_nothing(module, path):
+    assert not [name for name in imports(path) for bad in (*SERVERS, *SOCKETS, "socket") if within(name, bad)]
+
+
+def test_only_the_client_talks_and_only_the_web_serves():
+    for module, path in modules():
+        names = imports(path)
+        if within(module, "exporter") and not within(module, "exporter.client"):
+            talking = [name for name in names for bad in SOCKETS if within(name, bad)]
+            assert not [name for name in talking if name != "aiohttp" and not within(name, "aiohttp.web")], module
+        if within(module, "exporter") and module not in ("exporter.web", "exporter.cli"):
+            assert not [name for name in names for bad in SERVERS if within(name, bad)], module
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_system_is_complete(system):
+    """What a fourth system must bring; the names of the missing pieces are the to-do list."""
+    missing = []
+    if system not in registry():
+        missing.append(f"exporter/collectors/{system}.py with a COLLECTOR")
+    folders = (f"tests/golden/{system}", f"tests/fixtures/{system}", f"tests/exporter/{system}")
+    missing.extend(what for what in folders if not any((ROOT / what).glob("*")))
+    if not (ROOT / f"tests/real/test_{system}.py").exists():
+        missing.append(f"tests/real/test_{system}.py")
+    if f"## {registry()[system].prefix}" not in (ROOT / "docs" / "metrics.md").read_text():
+        missing.append(f"a section of {system} in docs/metrics.md (make generate)")
+    assert not missing
