@@ -24,6 +24,7 @@ HEALTHY_AFTER = 60.0  # s of answers that make the next failure a first one agai
 GRACE = 8.0  # s between the request to end and the order
 _LOOK_SOON = 0.25  # s between looks until it answers
 LOOK = 5.0  # s between looks afterwards
+PATIENCE = 4.0  # s that an answer may take
 _SHOWN = 200  # characters of a log line in a message
 _MISSES = 3  # looks without answer that make a running service a failed one
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -39,6 +40,7 @@ class Pace:
     healthy_after: float = HEALTHY_AFTER
     grace: float = GRACE
     look: float = LOOK
+    patience: float = PATIENCE
 
 
 class Child:
@@ -63,16 +65,16 @@ class Child:
         self._pace = pace
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begins; returns at once."""
+    def start(self) -> asyncio.Task[None]:
+        """Begins; returns at once with the task, which never ends by itself."""
         self._task = asyncio.create_task(self._keep_alive())
+        return self._task
 
     async def stop(self) -> None:
         """Ends the process and everything it started; returns when none is left."""
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _keep_alive(self) -> None:
         log = RotatingLog(self._log_path)
@@ -137,7 +139,7 @@ class Child:
 
     async def _answers(self) -> bool:
         try:
-            answer = await self._http.get(self.service.ready)
+            answer = await self._http.get(self.service.ready, timeout=self._pace.patience)
         except httpx.HTTPError:
             return False
         return answer.status_code == httpx.codes.OK

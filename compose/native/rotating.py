@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,7 +19,14 @@ class RotatingLog:
         self._size = self._file.tell()
 
     def write(self, data: bytes) -> None:
-        """Appends; a piece ends at the end of a line when the data has one."""
+        """Appends; a piece ends at the end of a line when the data has one.
+
+        What a full disk or a removed folder does not take is lost: the service matters more than its log.
+        """
+        with contextlib.suppress(OSError):
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         room = self._limit - self._size
         if len(data) > room:
             cut = data.find(b"\n", max(room, 0)) + 1 or len(data)

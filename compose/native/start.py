@@ -113,11 +113,15 @@ def _check_ports(services: list[Service]) -> None:
         if (why := ports.why_not(address)) is not None
     ]
     if taken:
-        first = taken[0][0]
-        elsewhere = Address(first.ports[0].host, first.ports[0].port % 50000 + 10000)
         lines = [f"{service.name}: {why}" for service, why in taken]
-        lines.append(f"Stop what is there, or start ours elsewhere: cluster-ai up --listen {first.name}={elsewhere}")
+        moves = " ".join(dict.fromkeys(f"--listen {service.name}={_elsewhere(service)}" for service, _ in taken))
+        lines.append(f"Stop what is there, or start ours elsewhere: cluster-ai up {moves}")
         raise StartError("\n".join(lines))
+
+
+def _elsewhere(service: Service) -> Address:
+    first = service.ports[0]
+    return Address(first.host, first.port % 50000 + 10000)
 
 
 def _settled(say: Say, state: State, *, well: bool) -> None:

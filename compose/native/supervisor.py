@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -56,20 +57,27 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
         limits = httpx.Limits(max_keepalive_connections=0)  # a kept connection would hide a new process
-        async with httpx.AsyncClient(timeout=4.0, limits=limits, trust_env=False) as http:
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as http:
             self._children = [
                 Child(service, self._state.logs / f"{service.name}.log", http, self._on_change, self._pace)
                 for service in self._plan.services
             ]
             self._write()
             try:
-                for child in self._children:
-                    child.start()
+                keeping = [child.start() for child in self._children]
                 announce = asyncio.create_task(self._announce_settled(settled))
-                await self._end.wait()
-                announce.cancel()
+                await self._until_told([*keeping, announce])
             finally:
                 await self._stop()
+
+    async def _until_told(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Returns once a signal came; an error of our own in one of the tasks is raised, not left to fester."""
+        told = asyncio.create_task(self._end.wait())
+        waiting: set[asyncio.Task[Any]] = {told, *tasks}
+        while not told.done():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
 
     async def _announce_settled(self, settled: Callable[[bool], None]) -> None:
         try:
@@ -122,7 +130,10 @@ class Supervisor:
         }
         now = self._plan.record
         now.services = [seen.get(service.name, service) for service in now.services]
-        record.write(self._state, now)
+        try:
+            record.write(self._state, now)
+        except OSError as error:  # a full disk must not end what still runs
+            self._say(f"cannot write {self._state.status}: {error.strerror}; `cluster-ai status` shows old news")
 
 
 def silence(log: Path) -> None:
