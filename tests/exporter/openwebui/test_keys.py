@@ -19,7 +19,9 @@ DISABLED = "Use of API key is not enabled in the environment."
 
 def status(families: list[Family]) -> set[str]:
     found = values(families)
-    return {key.split('"')[1] for key, value in found.items() if key.startswith("openwebui_api_key_status") and value}
+    states = {key.split('"')[1]: value for key, value in found.items() if key.startswith("openwebui_api_key_status")}
+    assert sum(states.values()) == bool(states), "one state, or no series"
+    return {state for state, value in states.items() if value}
 
 
 async def after(tasks: Answer | CollectError) -> tuple[FakeHttp, Watch]:

@@ -75,11 +75,14 @@ def test_models_beyond_the_cap_share_a_label_for_ever(monkeypatch: pytest.Monkey
 
 
 def test_a_model_called_like_the_bucket_does_not_double_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openwebui_usage, "NAMED_MODELS", 1)
-    family = Usage(ModelNames()).tokens({"models": [
-        {"model_id": name, "input_tokens": 1} for name in ("a", "(other)", "b")
-    ]})[0]  # fmt: skip
-    assert len(family.samples) == len({labels.text() for labels, _ in family.samples}) == 2
+    monkeypatch.setattr(openwebui_usage, "NAMED_MODELS", 2)
+    entries = [{"model_id": name, "input_tokens": 1} for name in ("a", "(other)", "b", "c")]
+    family = Usage(ModelNames()).tokens({"models": entries})[0]
+    assert sorted((dict(labels.pairs)["model"], value) for labels, value in family.samples) == [
+        ("(other)", 2),
+        ("a", 1),
+        ("b", 1),
+    ]
 
 
 def test_model_names_share_labels_with_the_leaderboard() -> None:
