@@ -62,17 +62,20 @@ def test_the_defaults_it_shows_are_good() -> None:
 
 def test_an_editor_finds_what_the_loader_finds() -> None:
     missed = []
+    compared = 0
     for file in sorted((ROOT / "tests/provisioning/bad_configs").glob("*.yml")):
         said = file.with_suffix(".txt").read_text()
         try:
             data = yaml.safe_load(file.read_text())
         except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, TypeError):
             continue
-        if any(words in said for words in BEYOND_A_SCHEMA) or "YAML" in said or "alias" in said or "key " in said:
+        if any(words in said for words in BEYOND_A_SCHEMA):
             continue
+        compared += 1
         if validator().is_valid(data):
             missed.append(file.name)
     assert missed == []
+    assert compared > 30
 
 
 def test_every_key_says_what_it_means() -> None:
