@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from compose.native.binaries import find
+from compose.native.places import default_cache_dir
 
 
 def tool(name: str) -> str:
-    """The path of a program from PATH or from what `make run` fetched; skips the test without it."""
-    places = [str(folder) for folder in (ROOT / ".cache").glob("**/bin")]
-    found = shutil.which(name) or shutil.which(name, path=":".join(places))
+    """The path of promtool, amtool and their like, from PATH or as `make tools` fetched it; skips the test without."""
+    found = find(name, default_cache_dir())
     if found is None:
-        pytest.skip(f"{name} is not on PATH and not fetched yet (`make run` fetches it)")
-    return found
+        pytest.skip(f"{name} is not on PATH and not fetched yet (`make tools` fetches it)")
+    return str(found)
