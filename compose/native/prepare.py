@@ -57,6 +57,7 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
     places = Places(
         data=state.root,
         secrets=state.secrets,
+        alertmanager=programs.alertmanager is not None,
         grafana=programs.grafana is not None,
         node_exporter=programs.node_exporter is not None,
     )
