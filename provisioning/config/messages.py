@@ -19,18 +19,18 @@ from provisioning.config.yaml_file import Document, Key
 _LEAVE_OUT = "give a value or leave the key out"
 
 
-def explain(error: ValidationError, document: Document) -> list[Problem]:
-    """One problem for each thing pydantic found, at its line in the file."""
+def explain(error: ValidationError, document: Document, root: type[BaseModel] = Config) -> list[Problem]:
+    """One problem for each thing pydantic found in a file that `root` describes, at its line."""
     found = error.errors(include_url=False)
     # A misspelt key is also a missing one; one problem is enough.
     misspelt = {
         (*details["loc"][:-1], near)
         for details in found
         if details["type"] == "extra_forbidden"
-        and (near := _nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1])))
+        and (near := _nearest(str(details["loc"][-1]), _known_keys(details["loc"][:-1], root)))
     }
     return [
-        _problem(details, document)
+        _problem(details, document, root)
         for details in found
         if details["type"] != "missing" or details["loc"] not in misspelt
     ]
@@ -61,20 +61,20 @@ def _nearest(word: str, known: Sequence[str]) -> str | None:
     return near[0] if near else None
 
 
-def _problem(details: ErrorDetails, document: Document) -> Problem:
+def _problem(details: ErrorDetails, document: Document, root: type[BaseModel]) -> Problem:
     key: Key = tuple(part for part in details["loc"] if part != "[key]")
-    message, hint = _words(details, key, document)
+    message, hint = _words(details, key, document, root)
     return Problem(document.line_of(key), message, hint, key_text(key, document.data))
 
 
-def _words(details: ErrorDetails, key: Key, document: Document) -> tuple[str, str]:
+def _words(details: ErrorDetails, key: Key, document: Document, root: type[BaseModel]) -> tuple[str, str]:
     kind = details["type"]
     mark = document.marks.get(key)
     if kind == "missing":
-        info = field_of(key)
+        info = field_of(key, root)
         said = "is missing", _lower(info.description or "") if info else ""
     elif kind == "extra_forbidden":
-        said = "there is no such key", did_you_mean(str(key[-1]), _known_keys(key[:-1]))
+        said = "there is no such key", did_you_mean(str(key[-1]), _known_keys(key[:-1], root))
     elif details["input"] is None:
         said = "nothing is given here", _LEAVE_OUT
     elif kind in _WRONG_TYPES:
@@ -165,20 +165,20 @@ def _lower(sentence: str) -> str:
     return (sentence[:1].lower() + sentence[1:]).removesuffix(".")
 
 
-def field_of(key: Key) -> FieldInfo | None:
+def field_of(key: Key, root: type[BaseModel] = Config) -> FieldInfo | None:
     """The model's field that `key` names, or None where the model has none."""
-    model = _model_at(key[:-1])
+    model = _model_at(key[:-1], root)
     return model.model_fields.get(str(key[-1])) if model and key else None
 
 
-def _known_keys(key: Key) -> list[str]:
-    model = _model_at(key)
+def _known_keys(key: Key, root: type[BaseModel]) -> list[str]:
+    model = _model_at(key, root)
     return list(model.model_fields) if model else []
 
 
-def _model_at(key: Key) -> type[BaseModel] | None:
+def _model_at(key: Key, root: type[BaseModel]) -> type[BaseModel] | None:
     """The model that describes the map at `key`."""
-    kind: Any = Config
+    kind: Any = root
     for part in key:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             info = kind.model_fields.get(str(part))
