@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from exporter.client.recording import calling
 from exporter.client.sockets import classify, tls_context
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
@@ -46,17 +47,10 @@ class HttpClient:
         self, path: str, *, method: str = "GET", json: object = None, key: bool = False, timeout: float | None = None
     ) -> Answer:
         """The answer whatever its status; see `exporter.collectors.base.Http`."""
-        headers = self._credentials(key=key)
-        try:
-            async with asyncio.timeout(timeout):
-                return await self._exchange(method, path, json, headers)
-        except TimeoutError:
-            raise CollectError(Reason.TIMEOUT, f"{self._where} gave no answer within {timeout} s") from None
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, OSError) as error:
-            raise classify(error, self._where) from error
-        except (aiohttp.ClientError, ValueError) as error:
-            what = f"{self._where}{path} did not answer in valid HTTP ({type(error).__name__}); is the port right?"
-            raise CollectError(Reason.PROTOCOL, what) from error
+        with calling(f"{method} {path}", self._where) as call:
+            answer = await self._ask(method, path, json, self._credentials(key=key), timeout)
+            call.status, call.size = answer.status, len(answer.body)
+            return answer
 
     async def json(
         self, path: str, *, method: str = "GET", json: object = None, key: bool = False, timeout: float | None = None
@@ -72,6 +66,20 @@ class HttpClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def _ask(
+        self, method: str, path: str, json: object, headers: dict[str, str], timeout: float | None
+    ) -> Answer:
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._exchange(method, path, json, headers)
+        except TimeoutError:
+            raise CollectError(Reason.TIMEOUT, f"{self._where} gave no answer within {timeout} s") from None
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, OSError) as error:
+            raise classify(error, self._where) from error
+        except (aiohttp.ClientError, ValueError) as error:
+            what = f"{self._where}{path} did not answer in valid HTTP ({type(error).__name__}); is the port right?"
+            raise CollectError(Reason.PROTOCOL, what) from error
 
     async def _exchange(self, method: str, path: str, json: object, headers: dict[str, str]) -> Answer:
         ssl = tls_context(self._tls, check_hostname=True) if self._tls else True

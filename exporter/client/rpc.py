@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from exporter import dask_protocol
+from exporter.client.recording import Call, calling
 from exporter.client.sockets import classify, tls_context
 from exporter.errors import CollectError, Reason
 from provisioning.config.model import DaskTarget
@@ -57,10 +58,14 @@ class RpcClient:
             raise ValueError(f"Dask operation {op!r} with {sorted(arguments)} is not on the list of allowed ones")
         self._raise_known_refusal(op)
         message = dask_protocol.encode({"op": op, "reply": True, **arguments})
+        with calling(" ".join(("RPC", op, *map(str, arguments.values()))), self._where) as call:
+            return await self._call(op, message, call)
+
+    async def _call(self, op: str, message: bytes, call: Call) -> Any:
         try:
             # A bound of its own: a caller that gave up may have left the call to others (`collectors.base.once`).
             async with asyncio.timeout(self._timeout), self._slots:
-                reply = await self._exchange(message)
+                reply = await self._exchange(message, call)
             return dask_protocol.result(op, reply)
         except (OSError, EOFError) as error:
             self._drop_idle()
@@ -75,18 +80,18 @@ class RpcClient:
             connection.close()
         self._idle.clear()
 
-    async def _exchange(self, message: bytes) -> Any:
+    async def _exchange(self, message: bytes, call: Call) -> Any:
         """One question and its answer. A kept connection that turns out to be dead is replaced once."""
         if self._idle:
             try:
                 async with self._lease(self._idle.pop()) as connection:
-                    return await connection.ask(message)
+                    return await connection.ask(message, call)
             except (OSError, EOFError):
                 self._drop_idle()
         if self._closed:
             raise CollectError(Reason.INTERNAL, "was asked after its connections were closed")
         async with self._lease(await self._open()) as connection:
-            return await connection.ask(message)
+            return await connection.ask(message, call)
 
     @asynccontextmanager
     async def _lease(self, connection: _Connection) -> AsyncIterator[_Connection]:
@@ -145,10 +150,12 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
 
-    async def ask(self, message: bytes) -> Any:
+    async def ask(self, message: bytes, call: Call | None = None) -> Any:
         self._writer.write(message)
         await self._writer.drain()
         size = dask_protocol.block_size(await self._reader.readexactly(dask_protocol.SIZE_BYTES))
+        if call is not None:
+            call.size = size
         frame, rest = dask_protocol.split_block(await self._reader.readexactly(size))
         await self._skip(rest)
         return dask_protocol.decode(frame)
