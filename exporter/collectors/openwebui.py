@@ -80,11 +80,11 @@ class OpenWebUICollector(Collector):
         }
         if not self._access.configured:
             return parts
-        tasks = once(partial(self._access.running_tasks, self._patience))
-        admit = partial(self._admit, tasks)
+        check = once(partial(self._access.check, self._patience))
+        admit = partial(self._admit, check)
         kept = self._refresh
         return parts | {
-            "key": Part(partial(self._key, tasks)),
+            "key": Part(partial(self._key, check)),
             "users": self._thrifty("users", partial(self._users, admit)),
             "groups": self._thrifty("groups", partial(self._groups, admit)),
             "models": Part(partial(self._models, admit), keep=kept),
@@ -126,16 +126,17 @@ class OpenWebUICollector(Collector):
     async def _config(self) -> list[Family]:
         return public.doors(await self._http.json(public.CONFIG))
 
-    async def _admit(self, tasks: Callable[[], Awaitable[Family]]) -> None:
+    async def _admit(self, check: Admit) -> None:
         """Go on unless the key is known to be useless, so that a bad key costs the server one call a collection."""
         try:
-            await tasks()
+            await check()
         except CollectError:
             if self._access.shut:
                 raise
 
-    async def _key(self, tasks: Callable[[], Awaitable[Family]]) -> list[Family]:
-        return [await tasks()]
+    async def _key(self, check: Admit) -> list[Family]:
+        await check()
+        return [await self._access.running_tasks()]
 
     async def _users(self, admit: Admit) -> list[Family]:
         await admit()

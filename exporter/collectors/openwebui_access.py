@@ -14,6 +14,8 @@ from exporter.collectors.openwebui_answers import content, detail, mapping
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, gauge
 
+# Small, and for administrators only in every version tried (0.6.36, 0.8.5, 0.12.4); /api/tasks was any user's in 0.8.
+GATE = "/api/v1/evaluations/config"
 TASKS = "/api/tasks"
 # Every path that is asked with the key, as API_KEYS_ALLOWED_ENDPOINTS wants them: it matches whole path segments.
 PATHS = (
@@ -47,8 +49,8 @@ _ADVICE = {
     KeyState.INVALID: "does not know the API key; make one as an administrator (Settings, Account) "
     "and put it in api_key_file",
     KeyState.NOT_ADMIN: "accepts the API key, but its owner is not an administrator; use the key of an administrator",
-    KeyState.DISABLED: "does not accept API keys; set ENABLE_API_KEYS=true there (Admin Settings, General) "
-    "and use the key of an administrator",
+    KeyState.DISABLED: "does not accept API keys; set ENABLE_API_KEYS=true there (ENABLE_API_KEY before 0.6.37; "
+    "Admin Settings, General) and use the key of an administrator who may have API keys",
     KeyState.RESTRICTED: "does not let API keys use this path; allow these in API_KEYS_ALLOWED_ENDPOINTS: "
     + ",".join(PATHS),
 }
@@ -90,6 +92,7 @@ class Access:
         self.configured = configured
         self._http = http
         self._state: KeyState | None = None
+        self._forbidden: set[str] = set()  # paths; kept, because not every collection asks all of them
 
     @property
     def shut(self) -> bool:
@@ -100,20 +103,24 @@ class Access:
         """Begin a collection: what was true of the key may no longer be."""
         self._state = None if self.configured else KeyState.ABSENT
 
-    async def running_tasks(self, timeout: float) -> Family:
-        """Ask an administrator's cheapest path, which tells the state of the key. Raises CollectError."""
+    async def check(self, timeout: float) -> None:
+        """Ask an administrator's small question, which tells the state of the key. Raises CollectError."""
         try:
-            answer = await self._http.ask(TASKS, key=True, timeout=timeout)
+            answer = await self._http.ask(GATE, key=True, timeout=timeout)
         except CollectError as error:
             if error.reason is Reason.SECRET:
                 self._state = KeyState.UNREADABLE
             raise
-        state = state_of(answer)
-        if state is not KeyState.OK:
-            self._state = state
-            raise refusal(answer, TASKS)
-        tasks = mapping(content(answer), TASKS).get("tasks")
-        self._state = KeyState.OK
+        self._state = state_of(answer)
+        if self._state is not KeyState.OK:
+            raise refusal(answer, GATE)
+        if not isinstance(content(answer), dict):
+            self._state = None
+            raise CollectError(Reason.NOT_JSON, f"{GATE} answered no JSON object; is this the right system?")
+
+    async def running_tasks(self) -> Family:
+        """How many answers are being generated. Raises CollectError."""
+        tasks = mapping(await self.json(TASKS), TASKS).get("tasks")
         family = gauge(
             "openwebui_tasks_running",
             "Answers being generated right now. Without Redis this is one server process's share.",
@@ -128,11 +135,14 @@ class Access:
     async def json(self, path: str) -> Any:
         """The decoded 200 of a call with the key. Raises CollectError; a restricted path says how to allow it."""
         try:
-            return await self._http.json(path, key=True)
+            found = await self._http.json(path, key=True)
         except CollectError as error:
             if error.reason is Reason.FORBIDDEN:
+                self._forbidden.add(path)
                 raise CollectError(error.reason, f"{path}: Open WebUI {_ADVICE[KeyState.RESTRICTED]}") from None
             raise
+        self._forbidden.discard(path)
+        return found
 
     def status(self) -> Family:
         """The state set of the key; no series while nothing is known."""
@@ -142,7 +152,8 @@ class Access:
             "only); unreadable (api_key_file); invalid; not_admin; disabled (ENABLE_API_KEYS is off); restricted "
             "(API_KEYS_ALLOWED_ENDPOINTS). No series while Open WebUI does not answer.",
         )
-        if self._state is not None:
+        now = KeyState.RESTRICTED if self._state is KeyState.OK and self._forbidden else self._state
+        if now is not None:
             for state in KeyState:
-                family.add(float(state is self._state), Labels(status=state))
+                family.add(float(state is now), Labels(status=state))
         return family

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.collectors.base import Answer
 from exporter.collectors.openwebui import OpenWebUICollector
+from exporter.collectors.openwebui_access import GATE
 from exporter.collectors.openwebui_backends import backends
 from exporter.errors import CollectError, Reason
 from tests.exporter.fakes import values
@@ -28,7 +29,7 @@ def openai(*urls: object, configs: object = None, enable: object = True) -> dict
 
 def server(**more: Answer | CollectError) -> FakeHttp:
     answers: dict[str, Answer | CollectError] = {
-        "/api/tasks": answer({"tasks": []}),
+        GATE: answer({}),
         "/ollama/config": answer(ollama("http://gpu.test:11434")),
         "/openai/config": answer(openai(enable=False)),
         CALL: answer({"version": "0.6.5"}),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from exporter.collectors.base import Answer
+from exporter.collectors.openwebui_access import GATE
 from exporter.errors import CollectError, Reason
 from exporter.families import Family
 from exporter.scrape import Watch
 from provisioning.config.model import OpenWebUITarget
 from tests.exporter.fakes import values
-from tests.exporter.openwebui.recorded import FakeHttp, answer, collector, recording
+from tests.exporter.openwebui.recorded import HTML, FakeHttp, answer, collector, recording
 
 INVALID = "Your session has expired or the token is invalid. Please sign in again."
 NO_PERMISSION = "You do not have permission to access this resource. Please contact your administrator for assistance."
@@ -24,9 +25,9 @@ def status(families: list[Family]) -> set[str]:
     return {state for state, value in states.items() if value}
 
 
-async def after(tasks: Answer | CollectError) -> tuple[FakeHttp, Watch]:
+async def after(said: Answer | CollectError) -> tuple[FakeHttp, Watch]:
     http, now = recording("0.12.4")
-    http.answers["/api/tasks"] = tasks
+    http.answers[GATE] = said
     target = OpenWebUITarget(name="chat", url="http://openwebui.test", api_key_file="unused")
     watch = Watch(target, collector(http, now=now))
     await watch.collect(5)
@@ -35,7 +36,7 @@ async def after(tasks: Answer | CollectError) -> tuple[FakeHttp, Watch]:
 
 
 @pytest.mark.parametrize(
-    ("tasks", "state", "reason", "advice"),
+    ("said", "state", "reason", "advice"),
     [
         (answer({"detail": INVALID}, 401), "invalid", Reason.UNAUTHORIZED, "does not know the API key"),
         (answer({"detail": "401 Unauthorized"}, 401), "invalid", Reason.UNAUTHORIZED, "does not know the API key"),
@@ -50,13 +51,13 @@ async def after(tasks: Answer | CollectError) -> tuple[FakeHttp, Watch]:
     ],
 )
 async def test_a_useless_key_costs_one_call_and_is_named(
-    tasks: Answer | CollectError, state: str, reason: Reason, advice: str
+    said: Answer | CollectError, state: str, reason: Reason, advice: str
 ) -> None:
-    http, watch = await after(tasks)
+    http, watch = await after(said)
     assert watch.last is not None
     assert watch.last.up
     assert status(watch.last.families) == {state}
-    assert http.paths(key=True) == ["/api/tasks"]
+    assert http.paths(key=True) == [GATE]
     for name, outcome in watch.last.outcomes.items():
         if name in ("health", "ready", "config"):
             assert outcome.error is None
@@ -95,12 +96,12 @@ async def test_a_refusal_that_is_not_open_webuis_leaves_the_key_unknown(code: in
 async def test_without_an_answer_the_key_is_unknown_and_later_known_again() -> None:
     http, now = recording("0.12.4")
     whole = collector(http, now=now)
-    good = http.answers["/api/tasks"]
-    http.answers["/api/tasks"] = CollectError(Reason.TIMEOUT, "no answer")
+    good = http.answers[GATE]
+    http.answers[GATE] = CollectError(Reason.TIMEOUT, "no answer")
     with pytest.raises(CollectError):
         await whole.parts()["key"].ask()
     assert status(whole.standing()) == set()
-    http.answers["/api/tasks"] = good
+    http.answers[GATE] = good
     await whole.parts()["key"].ask()
     assert status(whole.standing()) == {"ok"}
 
@@ -118,3 +119,27 @@ async def test_running_tasks_are_counted() -> None:
     assert values(await collector(http, now=now).parts()["key"].ask()) == {"openwebui_tasks_running": 3}
     http.answers["/api/tasks"] = answer({"other": 1})
     assert values(await collector(http, now=now).parts()["key"].ask()) == {}
+
+
+async def test_a_path_that_alone_is_not_allowed_shows_until_it_is() -> None:
+    http, now = recording("0.12.4")
+    good = http.answers["/api/v1/groups/"]
+    http.answers["/api/v1/groups/"] = answer({"detail": NO_PERMISSION}, 403)
+    whole = collector(http, now=now)
+    with pytest.raises(CollectError, match="API_KEYS_ALLOWED_ENDPOINTS"):
+        await whole.parts()["groups"].ask()
+    await whole.parts()["key"].ask()
+    assert status(whole.standing()) == {"restricted"}, "also at a collection that does not ask for groups"
+    http.answers["/api/v1/groups/"] = good
+    await whole.parts()["groups"].ask()
+    assert status(whole.standing()) == {"ok"}
+
+
+@pytest.mark.parametrize("said", [HTML, answer([]), Answer(200, "application/json", b"{")])
+async def test_something_else_in_place_of_the_gate_tells_nothing_of_the_key(said: Answer) -> None:
+    _, watch = await after(said)
+    assert watch.last is not None
+    assert status(watch.last.families) == set()
+    error = watch.last.outcomes["key"].error
+    assert error is not None
+    assert error.reason is Reason.NOT_JSON
