@@ -86,17 +86,28 @@ def _same_person_names(config: Config, document: Document) -> Iterator[Problem]:
 
 
 def _same_listen_addresses(services: Services, document: Document) -> Iterator[Problem]:
-    seen: list[tuple[str, str, str]] = []
-    for service in Services.model_fields:
-        host, _, port = getattr(services, service).rpartition(":")
-        host = "127.0.0.1" if host.lower() in _LOOPBACK else host.lower()
-        for other, other_host, other_port in seen:
-            if port == other_port and (host == other_host or _ANY_ADDRESS & {host, other_host}):
-                given = ("services", service) in document.marks
-                name, clash = (service, other) if given else (other, service)
-                message = f"{getattr(services, name)} is also where {clash} listens"
-                yield _problem(document, ("services", name), message, "give each service a port of its own")
-        seen.append((service, host, port))
+    seen: list[tuple[Key, str]] = []
+    for key, listen in _listen_addresses(services):
+        for other, taken in seen:
+            if _clash(listen, taken):
+                # The one that was written is the one to change; the other may be a default.
+                ours, given, theirs = (key, listen, other) if key in document.marks else (other, taken, key)
+                message = f"{given} is also where {theirs[1]} listens"
+                yield _problem(document, ours, message, "give each service a port of its own")
+        seen.append((key, listen))
+
+
+def _clash(one: str, other: str) -> bool:
+    """Whether two services cannot both listen: one port on one address, or on every address."""
+    hosts, ports = zip(*(listen.lower().rsplit(":", 1) for listen in (one, other)), strict=True)
+    same = len({"127.0.0.1" if host in _LOOPBACK else host for host in hosts}) == 1
+    return len(set(ports)) == 1 and (same or bool(_ANY_ADDRESS & set(hosts)))
+
+
+def _listen_addresses(services: Services) -> Iterator[tuple[Key, str]]:
+    for service, value in services:
+        for index, listen in enumerate(value if isinstance(value, list) else [value]):
+            yield ("services", service, index) if isinstance(value, list) else ("services", service), listen
 
 
 def _files(config: Config, document: Document) -> Iterator[Problem]:
