@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from exporter.collectors import dask_events, dask_native
-from exporter.collectors.base import Clock, Collector, NativeEndpoint, Outcome, Part, Wires, once
+from exporter.collectors.base import Clock, Collector, Http, NativeEndpoint, Outcome, Part, Wires, once
 from exporter.collectors.dask_events import Removal, Tally, Version
 from exporter.collectors.dask_processing import ProcessingAges
 from exporter.collectors.dask_series import total_families, worker_families
@@ -76,7 +76,9 @@ class DaskCollector(Collector):
         self._first_answer: float | None = None
         self._endpoints: list[NativeEndpoint] = []
         self._endpoints_at: float | None = None
-        self._native_http: tuple[str, Any] | None = None
+        self._dashboard: str | None = None
+        self._answered = False
+        self._native_http: tuple[str, Http] | None = None
 
     @classmethod
     def build(cls, target: DaskTarget, wires: Wires, hosts: HostNames, clock: Clock) -> DaskCollector:
@@ -89,13 +91,16 @@ class DaskCollector(Collector):
         look = once(self._look)
         versions = once(partial(self._ask_versions, look))
         keep = LARGE_WINDOW_KEEP if self._windows.largest() > LARGE_WINDOW else 0.0
-        return {
+        parts = {
             "identity": Part(partial(self._identity, look)),
             "versions": Part(partial(self._info, versions)),
             "processing": Part(partial(self._processing, look)),
             "events": Part(partial(self._look_at_events, look, versions), keep=keep),
-            "native": Part(partial(self._native, look), keep=NATIVE_KEEP),
         }
+        # Not before the scheduler has said where its web server is, and not while it is down: the answer is kept.
+        if self._answered:
+            parts["native"] = Part(self._native, keep=NATIVE_KEEP)
+        return parts
 
     def standing(self) -> list[Family]:
         """The event counters: at 0 before the first answer, and kept while the cluster is down."""
@@ -114,6 +119,7 @@ class DaskCollector(Collector):
         return self._endpoints
 
     async def _look(self) -> Look:
+        self._answered = False
         reply = await self._rpc.call("identity")
         if not isinstance(reply, Mapping) or not isinstance(reply.get("workers"), Mapping):
             raise CollectError(
@@ -133,9 +139,10 @@ class DaskCollector(Collector):
             self._add_worker_series(look)
         if self._first_answer is None:
             self._first_answer = self._clock()
-        base = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
-        self._endpoints = dask_native.endpoints(base, self._host_label, workers)
+        self._dashboard = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
+        self._endpoints = dask_native.endpoints(self._dashboard, self._host_label, workers)
         self._endpoints_at = self._monotonic()
+        self._answered = True
         return look
 
     def _add_worker_series(self, look: Look) -> None:
@@ -224,12 +231,11 @@ class DaskCollector(Collector):
             removal.expected = dask_events.was_retired(await self._events_of(removal.address), removal.at)
         return removal
 
-    async def _native(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
-        base = self._target.dashboard or dask_native.base_url(None, self._host, (await look()).dashboard_port)
-        if base is None:
+    async def _native(self) -> list[Family]:
+        if self._dashboard is None:
             return await dask_native.availability(None, 0)
-        if self._native_http is None or self._native_http[0] != base:
-            self._native_http = (base, self._wires.http(self._target, base))
+        if self._native_http is None or self._native_http[0] != self._dashboard:
+            self._native_http = (self._dashboard, self._wires.http(self._target, self._dashboard))
         return await dask_native.availability(self._native_http[1], self._target.timeout)
 
 

@@ -48,6 +48,7 @@ def endpoints(base: str | None, scheduler_label: str, workers: Sequence[Worker])
                 {"host": scheduler_label},
                 scheme=parts.scheme,
                 path=f"{parts.path.rstrip('/')}/metrics",
+                scheduler=True,
             )
         )
     for worker in workers:

@@ -23,7 +23,7 @@ STATUSES = frozenset(
         *("stopping", "stopped", "closing", "closing_gracefully", "closed", "failed"),
     )
 )
-# distributed/worker_state_machine.py, TaskStateState. A version that leaves out states without tasks means 0.
+# distributed/worker_state_machine.py, TaskStateState. Only these become label values.
 TASK_STATES = (
     *("constrained", "error", "executing", "fetch", "flight"),
     *("long-running", "memory", "missing", "ready", "waiting"),
@@ -185,11 +185,12 @@ def _decode(address: str, entry: Mapping[Any, Any], labels: WorkerLabels, host: 
 def _tasks(counts: object) -> dict[str, float] | None:
     if not isinstance(counts, Mapping):
         return None
-    tasks = dict.fromkeys(TASK_STATES, 0.0)
+    # 2022.12 tells every count it has, with the rest as "other"; later versions leave out what is 0.
+    tasks: dict[str, float] = {} if "other" in counts else dict.fromkeys(TASK_STATES, 0.0)
     for state, value in counts.items():
         count = number(value)
         if count is not None:
-            known = state if state in tasks or state in OTHER_TASK_STATES else "other"
+            known = state if state in TASK_STATES or state in OTHER_TASK_STATES else "other"
             tasks[known] = tasks.get(known, 0.0) + count
     return tasks
 

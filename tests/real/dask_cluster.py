@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -65,10 +66,12 @@ async def until(condition: Callable[[], Awaitable[T]], what: str, timeout: float
 class Cluster:
     """A scheduler and its workers as processes; what they print goes to a file each in `folder`."""
 
-    def __init__(self, version: str, folder: Path, tls: dict[str, Path] | None = None) -> None:
+    def __init__(self, version: str, folder: Path, tls: dict[str, Path] | None = None, **settings: str) -> None:
+        """`settings` are Dask's, as it spells them in the environment, without `DASK_DISTRIBUTED__`."""
         self._python = python_of(version)
         self._folder = folder
         self._tls = tls
+        self._settings = {f"DASK_DISTRIBUTED__{name}": value for name, value in settings.items()}
         self.port, self.dashboard_port = free_port(), free_port()
         self.address = f"{'tls' if tls else 'tcp'}://127.0.0.1:{self.port}"
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -106,15 +109,14 @@ class Cluster:
     async def do(self, command: str, **arguments: Any) -> Any:
         """Have a real Dask client of the cluster's own version do something; see dask_driver.py."""
         if self._driver is None:
-            self._driver = await asyncio.create_subprocess_exec(
-                str(self._python),
-                str(DRIVER),
-                self.address,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=(self._folder / "driver.log").open("wb"),
-                env=self._environment(),
-            )
+            with (self._folder / "driver.log").open("ab") as log:
+                self._driver = await asyncio.create_subprocess_exec(
+                    *(str(self._python), str(DRIVER), self.address),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    env=self._environment(),
+                )
         assert self._driver.stdin is not None
         assert self._driver.stdout is not None
         self._driver.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
@@ -122,12 +124,9 @@ class Cluster:
         assert line, (self._folder / "driver.log").read_text()[-2000:]
         return json.loads(line)
 
-    async def forget_driver(self) -> None:
-        """Drop the client, which does not outlive a scheduler."""
-        if self._driver is not None:
-            self._driver.kill()
-            await self._driver.wait()
-            self._driver = None
+    def log_of(self, name: str) -> str:
+        """What `scheduler` or `worker-NAME` printed so far."""
+        return (self._folder / f"{name}.log").read_text()
 
     def _start(self, name: str, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{name}.log").open("ab") as log:
@@ -152,13 +151,11 @@ class Cluster:
                 settings[f"DASK_DISTRIBUTED__COMM__TLS__{role.upper()}__KEY"] = str(self._tls["key"])
             settings["DASK_DISTRIBUTED__COMM__TLS__CA_FILE"] = str(self._tls["ca"])
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DASK_", "PYTHON"))}
-        return {**kept, **settings, "PYTHONWARNINGS": "ignore"}
+        return {**kept, **settings, **self._settings, "PYTHONWARNINGS": "ignore"}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """The process and what it started (a nanny's worker), at once."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait()

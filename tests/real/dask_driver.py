@@ -49,8 +49,7 @@ class Driver:
 
     def long(self, worker: str, seconds: float, count: int = 1) -> int:
         futures = [
-            self._client.submit(_sleep, seconds, key=f"long-{worker}-{i}", workers=[worker], allow_other_workers=True)
-            for i in range(count)
+            self._client.submit(_sleep, seconds, key=f"long-{worker}-{i}", workers=[worker]) for i in range(count)
         ]
         self._held.append(futures)
         return len(futures)
@@ -80,7 +79,8 @@ def main() -> None:
         for line in sys.stdin:
             command = json.loads(line)
             answer = getattr(driver, command.pop("do"))(**command)
-            print(json.dumps(answer), flush=True)
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ def _anonymous(answers: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = json.loads(text)
     live = result["identity"]
     live["services"]["dashboard"] = 8787
+    live["workers"] = dict(sorted(live["workers"].items()))
     for entry in live["workers"].values():
         entry["host"] = HOSTS[entry["name"]]
         entry["services"]["dashboard"] = 8790

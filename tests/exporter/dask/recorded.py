@@ -51,7 +51,10 @@ class FakeScheduler:
 
     @classmethod
     def of(cls, version: str) -> FakeScheduler:
-        return cls({path.stem: load(json.loads(path.read_text())) for path in (FIXTURES / version).glob("*.json")})
+        answers = {path.stem: load(json.loads(path.read_text())) for path in (FIXTURES / version).glob("*.json")}
+        (removed,) = (message["worker"] for _, message in answers["events-all"] if message["action"] == "remove-worker")
+        answers[f"events-{removed}"] = answers.pop("events-removed")
+        return cls(answers)
 
     def rpc(self, target: object) -> FakeScheduler:
         return self
@@ -90,8 +93,8 @@ class Clock:
 
 
 def collector(
-    scheduler: FakeScheduler, monotonic: Clock | None = None, hosts: tuple[HostTarget, ...] = (), **target: Any
+    fake: FakeScheduler, monotonic: Clock | None = None, hosts: tuple[HostTarget, ...] = (), **target: Any
 ) -> DaskCollector:
     configured = DaskTarget(**{"name": "main", "scheduler": "tcp://10.0.0.5:8786", **target})
-    wires: Any = scheduler
+    wires: Any = fake
     return DaskCollector(configured, wires, HostNames(hosts, "box"), Clock(1.0), monotonic or Clock(1000.0))
