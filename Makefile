@@ -7,6 +7,11 @@ TOOLS := .cache/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(UPGRADE)
 
+# A line for every tenth package: pip says too much or nothing.
+PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; fflush() }'
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-real generate lock clean venv tools
 .DELETE_ON_ERROR:
@@ -41,14 +46,14 @@ tools: $(VENV)/.dev
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv
 	@echo 'Installing the locked packages into $(VENV) (about 40 MB to fetch, half a minute) ...'
-	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock | $(PROGRESS)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The other locks are named too, so that pip refuses locks that disagree.
 $(VENV)/.dev: requirements.lock requirements-build.lock requirements-dev.lock pyproject.toml | venv
 	@echo 'Installing the locked packages for tests into $(VENV) (about 100 MB to fetch, a minute) ...'
-	@$(PIP) install --quiet --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock | $(PROGRESS)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
 

@@ -53,14 +53,14 @@ def _from_debian(missing: list[Tool], cache: Path, failures: Failures, say: Say)
     if not debian.available():
         return
     packages = {tool.package.name: tool.package for tool in missing}
-    title = " ".join(packages)
+    title = ", ".join(packages)
     key = f"debian {title}"
     if why := failures.recent(key):
         say(f"Debian's packages {title} could not be had: {why}.")
         return
     say(f"Getting {title} from Debian's packages: unpacked into {cache}, nothing is installed ...")
     try:
-        debian.fetch(packages.values(), cache)
+        debian.fetch(packages.values(), cache, say)
     except FetchError as error:
         failures.add(key, str(error))
         say(f"  not there: {error}")

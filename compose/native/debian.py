@@ -6,16 +6,18 @@ unpacked is what `apt-get install` would have verified.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from compose.native.fetching import FetchError
+from compose.native.fetching import PROGRESS_EVERY, FetchError, Say
 from compose.native.tools import Package
 
 # Debian's Alertmanager reads its templates from this folder, a constant in the program: unpacked anywhere else it
@@ -23,7 +25,7 @@ from compose.native.tools import Package
 # starter opens the real folder there.
 _ALERTMANAGER_FOLDER = b"/usr/share/prometheus/alertmanager"
 _DESCRIPTOR = 9
-_PATIENCE = 600  # s, for one run of apt over a slow line
+_PATIENCE = 1800  # s, for one run of apt over a slow line
 
 
 def available() -> bool:
@@ -37,11 +39,11 @@ def find(program: str, package: Package, cache: Path) -> Path | None:
     return starter if starter.exists() else None
 
 
-def fetch(packages: Iterable[Package], cache: Path) -> None:
+def fetch(packages: Iterable[Package], cache: Path, say: Say) -> None:
     """Downloads and unpacks the packages. Raises FetchError with apt's own last words."""
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".apt-", dir=cache) as folder:
-        apt = _Apt(Path(folder))
+        apt = _Apt(Path(folder), say)
         apt.update()
         for package in packages:
             _unpack(apt.download(package), package, cache)
@@ -93,7 +95,9 @@ def _redirect_folder(program: Path) -> bool:
 class _Apt:
     """apt with folders of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, say: Say) -> None:
+        self._say = say
+        self._folder = folder
         for needed in ("state/lists/partial", "cache/archives/partial", "archives"):
             (folder / needed).mkdir(parents=True)
         self._archives = folder / "archives"
@@ -128,26 +132,53 @@ class _Apt:
         return sorted(set(self._archives.iterdir()) - before)
 
     def _apt(self, program: str, *arguments: str, check: bool = True) -> str:
-        return _run([program, *self._options, *arguments], f"{program} {arguments[0]}", check=check, cwd=self._archives)
-
-
-def _run(command: list[str], what: str, *, check: bool = True, cwd: Path | None = None) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=_PATIENCE,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
+        return _run(
+            [program, *self._options, *arguments],
+            f"{program} {arguments[0]}",
+            check=check,
+            cwd=self._archives,
+            progress=lambda: self._say(f"  apt has fetched {_size(self._folder) >> 20} MB so far"),
         )
-    except subprocess.TimeoutExpired:
-        raise FetchError(f"{what} took longer than {_PATIENCE // 60} minutes") from None
-    if check and done.returncode:
-        last = [line for line in done.stdout.splitlines() if line.strip()][-1:]
-        raise FetchError(f"{what} failed: {last[0] if last else f'status {done.returncode}'}")
-    return done.stdout
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # apt renames what is complete
+            total += path.stat().st_size
+    return total
+
+
+def _run(
+    command: list[str],
+    what: str,
+    *,
+    check: bool = True,
+    cwd: Path | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> str:
+    """The output of a command; `progress` is called now and then while it runs."""
+    begun = time.monotonic()
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+    ) as process:
+        while True:
+            try:
+                output, _ = process.communicate(timeout=PROGRESS_EVERY)
+                break
+            except subprocess.TimeoutExpired:
+                if time.monotonic() - begun > _PATIENCE:
+                    process.kill()
+                    raise FetchError(f"{what} took longer than {_PATIENCE // 60} minutes") from None
+                progress()
+    if check and process.returncode:
+        last = [line for line in output.splitlines() if line.strip()][-1:]
+        raise FetchError(f"{what} failed: {last[0] if last else f'status {process.returncode}'}")
+    return output

@@ -18,7 +18,7 @@ from compose.native.tools import Release, this_machine
 Say = Callable[[str], None]
 RETRY_AFTER = 6 * 3600.0  # s
 _TIMEOUT = httpx.Timeout(30.0, connect=4.0)
-_PROGRESS_EVERY = 5.0  # s
+PROGRESS_EVERY = 5.0  # s
 
 
 class FetchError(Exception):
@@ -123,7 +123,7 @@ def _download(client: httpx.Client, url: str, path: Path, say: Say) -> str:
                 file.write(piece)
                 digest.update(piece)
                 got += len(piece)
-                if time.monotonic() - told > _PROGRESS_EVERY:
+                if time.monotonic() - told > PROGRESS_EVERY:
                     told = time.monotonic()
                     say(
                         f"  {path.name}: {got >> 20} of {total >> 20} MB" if total else f"  {path.name}: {got >> 20} MB"

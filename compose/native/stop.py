@@ -7,6 +7,8 @@ import signal
 import time
 from collections.abc import Callable
 
+import psutil
+
 from compose.native import record
 from compose.native.child import GRACE
 from compose.native.places import State, shown
@@ -39,5 +41,15 @@ def _ask_to_end(state: State, pid: int, say: Callable[[str], None]) -> None:
         if time.monotonic() > until:
             say(f"The supervisor (process {pid}) does not end by itself and is killed.")
             os.kill(pid, signal.SIGKILL)
-            until = float("inf")
+            until = time.monotonic() + _PATIENCE
         time.sleep(_PAUSE)
+    # It let go of the folder as its last act; the process itself takes a moment more.
+    while _alive(pid) and time.monotonic() < until:
+        time.sleep(_PAUSE)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -245,7 +245,7 @@ def test_without_grafana_one_line_says_how_to_get_it(tmp_path: Path, server: Ser
 def test_alertmanager_unpacked_from_debian_works_where_it_is_not_installed(tmp_path: Path) -> None:
     """The smallest package with the largest trick: its templates are found though its folder is elsewhere."""
     try:
-        debian.fetch([tools.DEBIAN["alertmanager"]], tmp_path)
+        debian.fetch([tools.DEBIAN["alertmanager"]], tmp_path, lambda _line: None)
     except fetching.FetchError as error:
         pytest.skip(f"Debian's packages cannot be reached: {error}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["debian"]
