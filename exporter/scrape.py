@@ -92,6 +92,13 @@ class Watch:
             return run.done.result()
         return self._assemble(run, final=False)
 
+    async def collect_anew(self, budget: float) -> Collection:
+        """Like `collect`, and the look begins now if that can be had within `budget`: for who watches the look."""
+        deadline = self._monotonic() + budget
+        while self._run is not None and self._run.done is not None and self._monotonic() < deadline:
+            await asyncio.wait({self._run.done}, timeout=deadline - self._monotonic())
+        return await self.collect(max(0.0, deadline - self._monotonic()))
+
     async def fresh(self, max_age: float, budget: float) -> Collection | None:
         """The last collection if it is younger than `max_age` seconds, else a new one."""
         if self.last is None or self._clock() - self.last.finished > max_age:

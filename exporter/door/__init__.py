@@ -1,0 +1,1 @@
+"""The way in: addresses, TLS, passwords, limits. It knows nothing of targets."""

@@ -1,0 +1,111 @@
+"""Serves an application on the addresses it is given, and lets no client hold it up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Sequence
+
+from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+from exporter.door.listen import Address
+from exporter.door.settings import WebSettings
+
+log = logging.getLogger(__name__)
+KEEPALIVE = 30.0  # seconds for a whole request head, and between two; aiohttp's own hour lets the half-sent stay open
+HANDSHAKE = 15.0  # seconds for TLS; a client that says nothing costs a socket for as long
+SENDING = 30.0  # seconds a client has to take its answer
+SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
+_BACKLOG = 1024
+
+
+class Server:
+    """An application on its addresses."""
+
+    def __init__(
+        self,
+        application: web.Application,
+        settings: WebSettings,
+        *,
+        keepalive: float = KEEPALIVE,
+        handshake: float = HANDSHAKE,
+    ) -> None:
+        """`keepalive` and `handshake` in seconds."""
+        self._settings = settings
+        self._handshake = handshake
+        self._listening: list[asyncio.Server] = []
+        self._runner = web.AppRunner(
+            application, access_log=None, logger=_http_log(), keepalive_timeout=keepalive, shutdown_timeout=SHUTDOWN
+        )
+
+    async def start(self, addresses: Sequence[Address | socket.socket]) -> list[str]:
+        """Listen; the URLs served. Raises OSError when an address cannot be had."""
+        await self._runner.setup()
+        tls = self._settings.tls()
+        patience = None if tls is None else self._handshake
+        loop = asyncio.get_running_loop()
+        protocol = self._runner.server
+        assert protocol is not None  # noqa: S101 -- setup has made it
+        urls: list[str] = []
+        for address in addresses:
+            if isinstance(address, socket.socket):
+                server = await loop.create_server(
+                    protocol, sock=address, ssl=tls, backlog=_BACKLOG, ssl_handshake_timeout=patience
+                )
+            else:
+                server = await loop.create_server(
+                    protocol,
+                    address.host or None,
+                    address.port,
+                    ssl=tls,
+                    backlog=_BACKLOG,
+                    ssl_handshake_timeout=patience,
+                )
+            self._listening.append(server)
+            urls.extend(_url(listening, tls=tls is not None) for listening in server.sockets)
+        return urls
+
+    async def stop(self) -> None:
+        """Take no more requests, finish those under way, close every connection."""
+        for server in self._listening:
+            server.close()
+        await self._runner.cleanup()
+
+
+class PatientResponse(web.Response):
+    """An answer that may be large: a client that does not take it is dropped, with what is kept for it."""
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Send the body. Raises ConnectionResetError when the client takes longer than SENDING."""
+        try:
+            async with asyncio.timeout(SENDING):
+                await super().write_eof(data)
+        except TimeoutError:
+            request = self._req
+            if request is not None and request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the client does not take its answer") from None
+
+
+def _url(listening: socket.socket, *, tls: bool) -> str:
+    scheme = "https" if tls else "http"
+    name = listening.getsockname()
+    if not isinstance(name, tuple):
+        return f"{scheme}+unix:{name}"
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"{scheme}://{host}:{name[1]}"
+
+
+def _http_log() -> logging.Logger:
+    """The log of aiohttp without what any caller can put there by sending something that is not HTTP."""
+    http = logging.getLogger("exporter.http")
+    if not http.filters:
+        http.addFilter(lambda record: not _by_the_caller(record))
+    return http
+
+
+def _by_the_caller(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is not None and issubclass(kind, HttpProcessingError)
