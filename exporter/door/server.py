@@ -8,7 +8,6 @@ import socket
 from collections.abc import Sequence
 
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
 
 from exporter.door.listen import Address
 from exporter.door.settings import WebSettings
@@ -108,4 +107,4 @@ def _http_log() -> logging.Logger:
 
 def _by_the_caller(record: logging.LogRecord) -> bool:
     kind = record.exc_info[0] if record.exc_info else None
-    return kind is not None and issubclass(kind, HttpProcessingError)
+    return kind is not None and kind.__module__ == "aiohttp.http_exceptions"
