@@ -54,11 +54,15 @@ class Generation:
     seconds: float | None = None  # that a token took
 
     async def probe(self) -> Result | None:
-        """How it went; None when there was nothing to ask. Raises CollectError when /api/ps does not answer."""
+        """How it went; None when there was nothing to ask.
+
+        Raises CollectError when /api/ps does not answer where that is needed to tell. `settle` is to follow.
+        """
+        since = self.seen
         model = await self._look()
         if model is None:
             return None
-        self.lease.saw(self.clock(), model.expires, self.seen)
+        self.lease.saw(self.clock(), model.expires, since)
         if not has_room(self.lease, self.clock(), self.timeout):
             return None
         keep_alive = self.lease.left(self.clock())
@@ -78,23 +82,25 @@ class Generation:
         self.seconds = ended - started
         reply = read_reply(answer)
         self.incapable = reply.incapable
-        after = await self._look()
-        if after is not None and self._account(model, after, keep_alive, ended) and reply.queued > _QUEUED:
+        try:
+            alone = self._account(model, await self._look(), keep_alive, ended)
+        except CollectError:  # the token came, whatever the list says
+            alone = self._account(model, None, keep_alive, ended)
+        if alone and reply.queued > _QUEUED:
             self.lease.extended(ended - reply.worked)
-        if after is not None:
-            await self.settle(after)
         return reply.result
 
-    async def settle(self, model: Loaded) -> None:
-        """Put the expiry where it should be, with a request that generates nothing."""
+    async def settle(self) -> None:
+        """Put the expiry where it should be, with a request that generates nothing. Raises CollectError."""
         keep_alive = self.lease.owes(self.clock())
         if keep_alive is None:
             return
-        await self.http.ask("/api/generate", method="POST", json=self._request(model, keep_alive), timeout=_SMALL)
+        before = await self._look()
+        if before is None:
+            return
+        await self.http.ask("/api/generate", method="POST", json=self._request(before, keep_alive), timeout=_SMALL)
         ended = self.clock()
-        after = await self._look()
-        if after is not None:
-            self._account(model, after, keep_alive, ended)
+        self._account(before, await self._look(), keep_alive, ended)
 
     async def _judge(self, model: Loaded, keep_alive: float | None, started: float) -> Result:
         """Busy or hung, after a time-out.
@@ -106,8 +112,7 @@ class Generation:
         ended = self.clock()
         await self.pause(_NOTICED)
         after = await self._look()
-        if after is not None and self._account(model, after, keep_alive, ended):
-            await self.settle(after)
+        if self._account(model, after, keep_alive, ended):
             return "hung"
         while after is not None and after.expires == model.expires and self.clock() - started < _PING:
             await self.pause(_NOTICED)
@@ -119,11 +124,12 @@ class Generation:
         self.seen = self.clock()
         return listing.models.get(self.name)
 
-    def _account(self, before: Loaded, after: Loaded, keep_alive: float | None, ended: float) -> bool:
+    def _account(self, before: Loaded, after: Loaded | None, keep_alive: float | None, ended: float) -> bool:
         """Book a request of ours that ended between two looks; whether nobody else was using the model."""
+        expires = after.expires if after else None
         if keep_alive is None:  # kept for ever, before and after
-            return after.expires != before.expires
-        return self.lease.used(keep_alive, before.expires, after.expires, ended)
+            return expires not in (None, before.expires)
+        return self.lease.used(keep_alive, before.expires, expires, ended)
 
     def _request(self, model: Loaded, keep_alive: float | None) -> dict[str, object]:
         options: dict[str, object] = {"num_predict": 1}

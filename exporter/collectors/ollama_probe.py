@@ -133,8 +133,7 @@ class Probes:
         if shown is None:
             return
         if now >= state.next_settle and state.lease.owes(now) is not None:
-            state.next_settle = now + _SETTLE_EVERY
-            self._start(state, partial(self._settle, name, state, shown, model))
+            self._start(state, partial(self._settle, name, state, shown))
         elif (
             now >= state.next_probe
             and not state.incapable
@@ -164,19 +163,25 @@ class Probes:
         finally:
             state.seen, state.incapable = generation.seen, generation.incapable
             state.next_probe = self._clock() + self._settings.every
-        if result is None:
-            return
+        if result is not None:
+            self._note(state, result, generation.seconds)
+        await self._settle(name, state, shown)
+
+    def _note(self, state: _State, result: Result, seconds: float | None) -> None:
         state.result, state.ended = result, self._clock()
         self._counts[result] += 1
         if result in ("ok", "reloaded"):
-            state.succeeded, state.seconds = state.ended, generation.seconds
+            state.succeeded, state.seconds = state.ended, seconds
         if result == "reloaded":
             state.next_probe = max(state.next_probe, state.ended + _REST)
 
-    async def _settle(self, name: str, state: _State, shown: Shown, model: Loaded) -> None:
+    async def _settle(self, name: str, state: _State, shown: Shown) -> None:
+        if state.lease.owes(self._clock()) is None:
+            return
+        state.next_settle = self._clock() + _SETTLE_EVERY
         generation = self._generation(name, state, shown)
         try:
-            await generation.settle(model)
+            await generation.settle()
         except CollectError:
             return  # tried again after a pause
         finally:

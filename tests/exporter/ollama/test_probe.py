@@ -290,16 +290,33 @@ async def test_a_broken_connection_is_a_failure() -> None:
     assert await Bench(ollama).scrape() == "failed"
 
 
-async def test_a_list_that_fails_under_the_probe_is_no_verdict() -> None:
+@pytest.mark.parametrize(("takes", "result"), [(0.2, "ok"), (1000, None)])
+async def test_a_list_that_fails_under_the_probe_hides_no_token_and_proves_no_hang(
+    takes: float, result: str | None
+) -> None:
     ollama = FakeOllama()
+    ollama.takes = takes
     bench = Bench(ollama)
 
     def lost() -> None:
         ollama.http.answers["/api/ps"] = CollectError(Reason.TIMEOUT, "no")
 
     ollama.on_generate = lost
-    assert await bench.scrape() is None
-    assert all(not task for task in bench.probes._tasks)
+    assert await bench.scrape() == result
+
+
+async def test_a_hang_is_told_though_the_expiry_cannot_be_put_back() -> None:
+    ollama = FakeOllama()
+    ollama.takes = 1000
+    answer = ollama.generate
+
+    def frozen(body: dict[str, object]) -> object:
+        if "prompt" not in body:
+            raise CollectError(Reason.TIMEOUT, "no")
+        return answer(body)
+
+    ollama.http.answers["/api/generate"] = frozen
+    assert await Bench(ollama).scrape() == "hung"
 
 
 @pytest.mark.parametrize(
