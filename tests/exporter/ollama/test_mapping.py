@@ -23,11 +23,22 @@ def recorded(version: str, ps: str = "ps") -> FakeHttp:
     )
 
 
-@pytest.mark.parametrize("version", ["0.6.5", "0.17.4"])
-async def test_golden(golden: Golden, version: str) -> None:
-    ollama = collector(recorded(version), must_be_loaded=["tiny", "llama3.1:8b"])
+async def test_golden_of_0_6_5(golden: Golden) -> None:
+    ollama = collector(recorded("0.6.5"), must_be_loaded=["tiny", "llama3.1:8b"])
     await look(ollama)  # capabilities are known from the second look on
-    await golden.check(ollama, version)
+    await golden.check(ollama, "0.6.5")
+
+
+async def test_golden_of_0_17_4_with_the_probe(golden: Golden) -> None:
+    http = recorded("0.17.4")
+    http.answers["/api/generate"] = fixture("0.17.4", "generate-nostream")
+    recorded_at = Clock(1_795_386_317.0)
+    ollama = collector(http, recorded_at, must_be_loaded=["tiny"], generation_probe={"enabled": True})
+    await look(ollama)
+    await look(ollama, "loaded")
+    assert ollama._probes is not None
+    await ollama._probes.idle()
+    await golden.check(ollama, "0.17.4")
 
 
 async def test_loaded_model_of_0_17_4() -> None:
