@@ -141,7 +141,11 @@ class OpenWebUICollector(Collector):
     async def _users(self, admit: Admit) -> list[Family]:
         await admit()
         own = await self._own_id()
-        return people.users(await self._access.json(people.USERS), own_id=own, now=self._clock())
+        families = people.users(await self._access.json(people.USERS), own_id=own, now=self._clock())
+        if people.tells_activity(families):
+            return families
+        by_role = [family for family in families if family.name != people.ACTIVE]
+        return by_role + people.active_now(await self._access.json(people.USAGE))
 
     async def _own_id(self) -> str | None:
         """The id of the key's owner.

@@ -21,6 +21,7 @@ TASKS = "/api/tasks"
 PATHS = (
     TASKS,
     "/api/models",
+    "/api/usage",
     "/api/v1/users",
     "/api/v1/auths",
     "/api/v1/groups",

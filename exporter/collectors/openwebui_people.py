@@ -10,7 +10,9 @@ from exporter.families import Family, Labels, gauge, number
 
 USERS = "/api/v1/users/all"
 GROUPS = "/api/v1/groups/"
+USAGE = "/api/usage"
 ROLES = ("admin", "user", "pending", "other")
+ACTIVE = "openwebui_users_active"
 # Open WebUI itself calls a user active for three minutes.
 WINDOWS = {"3m": 180, "1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
 
@@ -37,12 +39,33 @@ def users(answer: Any, *, own_id: str | None, now: float) -> list[Family]:
     return [by_role, _active(listed, own_id, now)]
 
 
-def _active(listed: list[dict[str, Any]], own_id: str | None, now: float) -> Family:
-    family = gauge(
-        "openwebui_users_active",
+def active_now(answer: Any) -> list[Family]:
+    """Users active in the last three minutes, from `/api/usage`, for versions whose user list does not say when.
+
+    Our own call made the key's owner one of them. Raises CollectError.
+    """
+    family = _active_family()
+    count = amount(mapping(answer, USAGE).get("user_count"))
+    if count is not None:
+        family.add(max(0.0, count - 1), Labels(window="3m"))
+    return [family]
+
+
+def tells_activity(families: list[Family]) -> bool:
+    """Whether the user list said when people were last active (0.8 does not)."""
+    return any(family.name == ACTIVE and family.samples for family in families)
+
+
+def _active_family() -> Family:
+    return gauge(
+        ACTIVE,
         "Users seen within the window, without the owner of the monitoring API key (whom each look makes active). "
-        "Asked at most every `refresh`.",
+        "Older versions tell 3m only. Asked at most every `refresh`.",
     )
+
+
+def _active(listed: list[dict[str, Any]], own_id: str | None, now: float) -> Family:
+    family = _active_family()
     if any("last_active_at" not in user for user in listed):
         return family
     ours = 1 if own_id is None else 0

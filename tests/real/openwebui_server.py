@@ -39,20 +39,20 @@ QUIET = {
 PASSWORD = "a-long-Password-1"
 
 
-def install() -> Path:
-    """The `open-webui` command of the tests' own environment, made at first use (about 1.7 GB, minutes)."""
+def install(version: str = VERSION) -> Path:
+    """The `open-webui` command of an environment of its own, made at first use (about 1.7 GB, minutes)."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    venv = CACHE / f"openwebui-{VERSION}"
+    venv = CACHE / f"openwebui-{version}"
     done = venv / ".installed"
-    with (CACHE / f"openwebui-{VERSION}.lock").open("w") as lock:
+    with (CACHE / f"openwebui-{version}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not done.exists():
             uv = _uv()
-            overrides = CACHE / f"openwebui-{VERSION}.overrides"
+            overrides = CACHE / f"openwebui-{version}.overrides"
             overrides.write_text(OVERRIDES)
             _run(uv, "venv", "--clear", "--python", sys.executable, str(venv))
             python = str(venv / "bin" / "python")
-            _run(uv, "pip", "install", "--python", python, "--overrides", str(overrides), f"open-webui=={VERSION}")
+            _run(uv, "pip", "install", "--python", python, "--overrides", str(overrides), f"open-webui=={version}")
             done.touch()
     return venv / "bin" / "open-webui"
 
@@ -161,6 +161,20 @@ class Person:
         chat: str = self.call("POST", "/api/chat/completions", form)["chat_id"]
         return chat
 
+    def store(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """A finished chat, saved as the page saves one."""
+        question, answer, now = str(uuid.uuid4()), str(uuid.uuid4()), int(time.time())
+        usage = {"input_tokens": input_tokens, "output_tokens": output_tokens}
+        messages = {
+            question: {"role": "user", "parentId": None, "childrenIds": [answer], "models": [model]},
+            answer: {"role": "assistant", "parentId": question, "childrenIds": [], "model": model, "usage": usage},
+        }
+        for id_, message in messages.items():
+            message.update(id=id_, content="SENTINEL text", timestamp=now, done=True)
+        history = {"currentId": answer, "messages": messages}
+        chat = {"title": "SENTINEL", "models": [model], "history": history, "messages": list(messages.values())}
+        self.call("POST", "/api/v1/chats/new", {"chat": chat})
+
     def tasks(self) -> int:
         return len(self.call("GET", "/api/tasks")["tasks"])
 
@@ -184,10 +198,10 @@ class Person:
 class OpenWebUI:
     """One server process on a free loopback port with its own data folder, which outlives a restart."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, version: str = VERSION, **environment: str) -> None:
         self._folder = folder
         self._environment = environment
-        self._command = install()
+        self._command = install(version)
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
         self.http = httpx.Client(trust_env=False)
@@ -255,9 +269,9 @@ class OpenWebUI:
 
 
 @contextlib.contextmanager
-def running(folder: Path, **environment: str) -> Iterator[OpenWebUI]:
+def running(folder: Path, version: str = VERSION, **environment: str) -> Iterator[OpenWebUI]:
     """A started Open WebUI that is stopped at the end."""
-    server = OpenWebUI(folder, **environment)
+    server = OpenWebUI(folder, version, **environment)
     try:
         server.start()
         yield server

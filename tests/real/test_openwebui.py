@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -316,6 +317,18 @@ async def test_each_state_of_the_key(scene: Scene) -> None:
     assert gone.key_status == {"unreadable"}
     assert gone.value("up") == 1
     scene.key_file.write_text(scene.admin_key)
+
+
+async def test_an_ollama_that_hangs_is_unreachable(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        address = f"127.0.0.1:{hung.getsockname()[1]}"
+        scene.admin.configure("/ollama/config", OLLAMA_BASE_URLS=[scene.ollama.url, f"http://{address}"])
+        look = await scene.look()
+        scene.admin.configure("/ollama/config", OLLAMA_BASE_URLS=[scene.ollama.url])
+    assert look.value("backend_up", backend=address, kind="ollama") == 0
+    assert look.value("backend_response_seconds", backend=address, kind="ollama") is None
+    assert look.value("backend_up", backend=scene.ollama.url.removeprefix("http://"), kind="ollama") == 1
+    assert not look.failed, look.collection.error
 
 
 async def test_analytics_and_user_status_switched_off_then_down(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from tests.exporter.golden import Golden
 from tests.exporter.openwebui.recorded import collector, recording
 
 
-@pytest.mark.parametrize("version", ["0.12.4", "0.12.4-empty"])
+@pytest.mark.parametrize("version", ["0.12.4", "0.12.4-empty", "0.8.5", "0.6.36"])
 async def test_a_recorded_server_gives_its_golden(golden: Golden, version: str) -> None:
     http, now = recording(version)
     await golden.check(collector(http, now=now), version)

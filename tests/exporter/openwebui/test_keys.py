@@ -72,7 +72,7 @@ async def test_a_restricted_key_is_used_where_it_may_be_and_names_the_paths() ->
     http, watch = await after(answer({"detail": NO_PERMISSION}, 403))
     assert watch.last is not None
     assert status(watch.last.families) == {"restricted"}
-    assert "API_KEYS_ALLOWED_ENDPOINTS: /api/tasks,/api/models" in str(watch.last.outcomes["key"].error)
+    assert "API_KEYS_ALLOWED_ENDPOINTS: /api/tasks,/api/models,/api/usage," in str(watch.last.outcomes["key"].error)
     assert watch.last.outcomes["users"].error is None
     assert "/api/v1/users/all" in http.paths(key=True)
 

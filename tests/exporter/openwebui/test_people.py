@@ -107,3 +107,19 @@ async def test_a_dear_answer_is_kept_longer() -> None:
     assert parts["groups"].keep == 60
     whole._seconds["users"] = 50.0
     assert whole.parts()["users"].keep == 600
+
+
+@pytest.mark.parametrize(
+    ("usage", "active"),
+    [({"user_count": 3}, 2), ({"user_count": 0}, 0), ({"user_count": None}, None), ({"user_ids": ["a"]}, None)],
+)
+async def test_versions_whose_list_does_not_say_when_are_asked_who_is_active_now(
+    usage: dict[str, object], active: float | None
+) -> None:
+    http, now = recording("0.12.4")
+    http.answers["/api/v1/users/all"] = answer({"users": [{"id": "a", "role": "user"}]})
+    http.answers["/api/usage"] = answer(usage)
+    found = values(await collector(http, now=now).parts()["users"].ask())
+    expected = {} if active is None else {'openwebui_users_active{window="3m"}': active}
+    assert {key: value for key, value in found.items() if "active" in key} == expected
+    assert found['openwebui_users{role="user"}'] == 1

@@ -145,9 +145,6 @@ async def test_routes_are_asked_only_of_versions_that_have_them(version: str, as
     http, now = recording("0.12.4")
     http.answers["/api/version"] = answer({"version": version})
     await collector(http, now=now).parts()["feedback"].ask()
-    found = [
-        path.removeprefix("/api/v1/evaluations/")
-        for path in http.paths(key=True)
-        if "evaluations" in path and path != GATE
-    ]
+    evaluations = [path for path in http.paths(key=True) if "evaluations" in path and path != GATE]
+    found = [path.removeprefix("/api/v1/evaluations/") for path in evaluations]
     assert found == asked
