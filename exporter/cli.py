@@ -12,6 +12,7 @@ import click
 from aiohttp import web
 
 from exporter.fleet import Fleet
+from exporter.shard import Shard
 from exporter.web import Exporter
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import Config
@@ -19,6 +20,13 @@ from provisioning.config.model import Config
 log = logging.getLogger(__name__)
 KEEPALIVE = 30.0  # seconds; aiohttp's hour lets half-sent requests stay open that long
 SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
+
+
+def _shard(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Shard | None:
+    try:
+        return None if value is None else Shard.parse(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
@@ -37,6 +45,12 @@ SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
     help="Where to serve, host:port; may be given more than once. Default: services.exporter of the configuration.",
 )
 @click.option(
+    "--shard",
+    metavar="K/N",
+    callback=_shard,
+    help="Watch the K-th of N equal parts of the targets; run N exporters with the same file.",
+)
+@click.option(
     "--log.level",
     "level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -44,7 +58,7 @@ SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
     show_default=True,
     help="Least important lines to log.",
 )
-def exporter(file: Path, addresses: tuple[str, ...], level: str) -> None:
+def exporter(file: Path, addresses: tuple[str, ...], shard: Shard | None, level: str) -> None:
     """Serve the metrics of every target in cluster-ai.yml to Prometheus.
 
     POST /-/reload or SIGHUP reads the file again; a broken file is reported and the old configuration stays in use.
@@ -57,14 +71,26 @@ def exporter(file: Path, addresses: tuple[str, ...], level: str) -> None:
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     try:
-        asyncio.run(serve(file, config, addresses or (config.services.exporter,)))
+        asyncio.run(serve(file, config, addresses or (_listen(config, shard),), shard))
     except OSError as error:
         raise click.ClickException(f"cannot serve: {error.strerror or error}") from None
 
 
-async def serve(file: Path, config: Config, addresses: tuple[str, ...]) -> None:
+def _listen(config: Config, shard: Shard | None) -> str:
+    """Where the configuration says that this exporter serves."""
+    shards = config.services.exporter_shards
+    if shard is None or not shards:
+        return config.services.exporter
+    if len(shards) != shard.count:
+        raise click.ClickException(
+            f"--shard {shard} is one of {shard.count} exporters, but services.exporter_shards lists {len(shards)}"
+        )
+    return shards[shard.index - 1]
+
+
+async def serve(file: Path, config: Config, addresses: tuple[str, ...], shard: Shard | None = None) -> None:
     """Serve until SIGTERM or SIGINT; scrapes under way are finished."""
-    fleet = Fleet(file, config)
+    fleet = Fleet(file, config, shard=shard)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

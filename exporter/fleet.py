@@ -11,7 +11,9 @@ from pathlib import Path
 from exporter.client.wires import TargetWires
 from exporter.collectors import registry
 from exporter.collectors.base import Collector
+from exporter.native_page import NativePage
 from exporter.scrape import Collection, Watch
+from exporter.shard import Shard
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import SYSTEMS, Config, DaskTarget, HttpTarget, System
@@ -27,10 +29,18 @@ def targets_of(config: Config) -> list[tuple[System, DaskTarget | HttpTarget]]:
 class Fleet:
     """The watches of a configuration; unchanged targets keep theirs across reloads."""
 
-    def __init__(self, file: Path, config: Config, collectors: Mapping[str, type[Collector]] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        config: Config,
+        collectors: Mapping[str, type[Collector]] | None = None,
+        shard: Shard | None = None,
+    ) -> None:
         self.file = file
         self.config = config
+        self.shard = shard
         self.watches: dict[str, Watch] = {}
+        self.native_pages: dict[str, NativePage] = {}
         self.loaded = time.time()  # when the configuration in use was read, seconds since the epoch
         self.reload_error: str | None = None
         self._collectors = registry() if collectors is None else collectors
@@ -50,6 +60,10 @@ class Fleet:
         self.reload_error = None
         self.loaded = time.time()
         log.info("configuration reloaded from %s: %d targets", self.file, len(self.watches))
+
+    def targets(self) -> list[tuple[System, DaskTarget | HttpTarget]]:
+        """The targets this exporter watches, of its shard where there are several; in the order of the file."""
+        return [pair for pair in targets_of(self.config) if self.shard is None or self.shard.owns(pair[1].name)]
 
     async def collect(self, budget: float, systems: Iterable[str] = SYSTEMS) -> dict[str, Collection]:
         """Look at every target of these systems at once; by target name."""
@@ -72,25 +86,32 @@ class Fleet:
     def _apply(self, config: Config) -> None:
         hosts = HostNames.of(config)
         same_hosts = config.targets.hosts == self.config.targets.hosts
-        wanted = {target.name: (system, target) for system, target in targets_of(config)}
+        self.config = config
+        wanted = {target.name: (system, target) for system, target in self.targets()}
         for name, watch in list(self.watches.items()):
             if not same_hosts or wanted.get(name) != (watch.collector.system, watch.target):
                 self._retire(name)
         kept, self.watches = self.watches, {}
         for name, (system, target) in wanted.items():
             self.watches[name] = kept.get(name) or self._watch(system, target, hosts)
-        self.config = config
 
     def _watch(self, system: System, target: DaskTarget | HttpTarget, hosts: HostNames) -> Watch:
         wires = self._wires[target.name] = TargetWires()
-        return Watch(target, self._collectors[system].build(target, wires, hosts, time.time))
+        watch = Watch(target, self._collectors[system].build(target, wires, hosts, time.time))
+        if isinstance(target, DaskTarget):
+            self.native_pages[target.name] = NativePage(target, watch, wires)
+        return watch
 
     def _retire(self, name: str) -> None:
-        task = asyncio.ensure_future(_close(self.watches.pop(name), self._wires.pop(name)))
+        task = asyncio.ensure_future(
+            _close(self.watches.pop(name), self.native_pages.pop(name, None), self._wires.pop(name))
+        )
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
 
-async def _close(watch: Watch, wires: TargetWires) -> None:
+async def _close(watch: Watch, page: NativePage | None, wires: TargetWires) -> None:
+    if page is not None:
+        await page.close()
     await watch.close()
     await wires.close()

@@ -9,7 +9,8 @@ from typing import Literal, TypedDict, get_args
 from urllib.parse import urlsplit
 
 from exporter.families import clean
-from exporter.fleet import Fleet, targets_of
+from exporter.fleet import Fleet
+from exporter.native_page import PATH
 from provisioning.config.hosts import HostNames
 from provisioning.config.model import DaskTarget, HttpTarget
 
@@ -27,7 +28,7 @@ class Group(TypedDict):
 def probes(fleet: Fleet, exporter: str, hosts: HostNames) -> list[Group]:
     """One entry a configured target: scrape `exporter` (host:port) at /probe for it."""
     groups: list[Group] = []
-    for system, target in targets_of(fleet.config):
+    for system, target in fleet.targets():
         where = urlsplit(_address(target))
         labels = {
             **target.labels,
@@ -42,8 +43,11 @@ def probes(fleet: Fleet, exporter: str, hosts: HostNames) -> list[Group]:
     return groups
 
 
-def natives(fleet: Fleet) -> list[Group]:
-    """One entry for each /metrics that a target's own processes serve, as last seen."""
+def natives(fleet: Fleet, exporter: str, scheme: str) -> list[Group]:
+    """One entry for each /metrics that a target's own processes serve, as last seen.
+
+    A scheduler with `native: filtered` is scraped through this `exporter` (host:port), by the `scheme` it was asked by.
+    """
     groups: list[Group] = []
     for watch in fleet.watches.values():
         for endpoint in watch.collector.native_endpoints():
@@ -55,7 +59,16 @@ def natives(fleet: Fleet) -> list[Group]:
                 "__metrics_path__": endpoint.path,
                 "__scheme__": endpoint.scheme,
             }
-            groups.append({"targets": [endpoint.address], "labels": labels})
+            address = endpoint.address
+            if endpoint.scheduler and isinstance(watch.target, DaskTarget) and watch.target.native == "filtered":
+                labels |= {
+                    "__metrics_path__": PATH,
+                    "__param_target": watch.target.name,
+                    "__scheme__": scheme,
+                    "instance": address,
+                }
+                address = exporter
+            groups.append({"targets": [address], "labels": labels})
     return groups
 
 

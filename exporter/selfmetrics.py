@@ -61,10 +61,23 @@ class _FleetCollector(Collector):
             "When the configuration in use was read.",
             value=fleet.loaded,
         )
-        targets = GaugeMetricFamily("cluster_ai_exporter_targets", "Targets configured.", labels=["system"])
+        targets = GaugeMetricFamily(
+            "cluster_ai_exporter_targets",
+            "Targets this exporter watches: all that are configured, or those of its shard.",
+            labels=["system"],
+        )
+        watched = [system for system, _ in fleet.targets()]
         for system in SYSTEMS:
-            targets.add_metric([system], len(getattr(fleet.config.targets, system)))
+            targets.add_metric([system], watched.count(system))
         yield targets
+        if fleet.shard is not None:
+            shard = GaugeMetricFamily(
+                "cluster_ai_exporter_shard_info",
+                "Always 1; which of several exporters this is, and how many share the configuration.",
+                labels=["shard", "shards"],
+            )
+            shard.add_metric([str(fleet.shard.index), str(fleet.shard.count)], 1)
+            yield shard
         series = GaugeMetricFamily(
             "cluster_ai_exporter_target_series",
             "Series the last look at a target gave, without those every target has.",

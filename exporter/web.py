@@ -13,10 +13,12 @@ import yaml
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from exporter import landing, sd
+from exporter import landing, native_page, sd
+from exporter.errors import CollectError
 from exporter.families import encode, merge
-from exporter.fleet import Fleet
+from exporter.fleet import Fleet, targets_of
 from exporter.selfmetrics import SelfMetrics
+from exporter.shard import owner
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError
 from provisioning.config.model import SYSTEMS
@@ -64,6 +66,7 @@ class Exporter:
             "/": self._landing,
             "/metrics": self._metrics,
             "/probe": self._probe,
+            native_page.PATH: self._native,
             "/sd": self._discover,
             "/targets": self._targets,
             "/config": self._config,
@@ -91,19 +94,41 @@ class Exporter:
         return response
 
     async def _probe(self, request: web.Request) -> web.Response:
-        name = request.query.get("target", "")
-        watch = self._fleet.watches.get(name)
-        if watch is None:
-            raise web.HTTPBadRequest(
-                text=f"No target is called {name[:63]!r} in the configuration; ask for one of: "
-                f"{', '.join(self._fleet.watches) or 'none are configured'}.\n"
-            )
+        watch = self._fleet.watches[self._name(request)]
         collection = await watch.collect(budget(request.headers.get(TIMEOUT_HEADER)))
         openmetrics, content_type = _format(request)
         text = await _off_loop(
             collection.series, lambda: encode(collection.families, openmetrics=openmetrics) + "# EOF\n" * openmetrics
         )
         return await _exposition(request, text, content_type)
+
+    async def _native(self, request: web.Request) -> web.Response:
+        name = self._name(request)
+        page = self._fleet.native_pages.get(name)
+        if page is None:
+            raise web.HTTPBadRequest(text=f"{name} is no Dask cluster; only those have a /native.\n")
+        try:
+            filtered = await page.get(budget(request.headers.get(TIMEOUT_HEADER)))
+        except CollectError as error:
+            raise web.HTTPBadGateway(text=f"{name}: {error}.\n") from None
+        kind = "application/openmetrics-text; version=1.0.0" if filtered.openmetrics else "text/plain; version=0.0.4"
+        return await _exposition(request, filtered.text, f"{kind}; charset=utf-8")
+
+    def _name(self, request: web.Request) -> str:
+        """The configured target that is asked for; 400 for an unknown one, 421 for one of another shard."""
+        name = request.query.get("target", "")
+        fleet = self._fleet
+        if name in fleet.watches:
+            return name
+        if fleet.shard is not None and any(target.name == name for _, target in targets_of(fleet.config)):
+            whose = f"{owner(name, fleet.shard.count)}/{fleet.shard.count}"
+            raise web.HTTPMisdirectedRequest(
+                text=f"{name} is watched by the exporter with --shard {whose}; this one is {fleet.shard}.\n"
+            )
+        raise web.HTTPBadRequest(
+            text=f"No target is called {name[:63]!r} in the configuration; ask for one of: "
+            f"{', '.join(fleet.watches) or 'none are configured'}.\n"
+        )
 
     async def _metrics(self, request: web.Request) -> web.Response:
         wanted = request.query.getall("collect[]", ["self", *SYSTEMS])
@@ -126,14 +151,14 @@ class Exporter:
 
     async def _discover(self, request: web.Request) -> web.Response:
         kind = request.query.get("kind", "")
+        if kind in sd.KINDS and not _HOST.match(request.host):
+            raise web.HTTPBadRequest(text="The Host header is no host name; discovery cannot name this exporter.\n")
         if kind == "probe":
-            if not _HOST.match(request.host):
-                raise web.HTTPBadRequest(text="The Host header is no host name; discovery cannot name this exporter.\n")
             hosts = HostNames.of(self._fleet.config)
             return web.json_response(sd.probes(self._fleet, request.host, hosts))
         if kind == "native":
             await self._fleet.refresh(DISCOVERY_AGE, DISCOVERY_BUDGET)
-            return web.json_response(sd.natives(self._fleet))
+            return web.json_response(sd.natives(self._fleet, request.host, request.scheme))
         raise web.HTTPBadRequest(text=f"Unknown kind {kind[:63]!r}; use {' or '.join(sd.KINDS)}.\n")
 
     async def _targets(self, _request: web.Request) -> web.Response:

@@ -93,6 +93,12 @@ class NativeEndpoint:
     labels: Mapping[str, str] = field(default_factory=dict)
     scheme: str = "http"
     path: str = "/metrics"
+    scheduler: bool = False  # a Dask scheduler's, which can also be had filtered
+
+    @property
+    def base(self) -> str:
+        """The address that its path is below."""
+        return f"{self.scheme}://{self.address}{self.path.removesuffix('/metrics')}"
 
 
 class Collector(abc.ABC):

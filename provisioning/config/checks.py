@@ -106,6 +106,8 @@ def _clash(one: str, other: str) -> bool:
 
 def _listen_addresses(services: Services) -> Iterator[tuple[Key, str]]:
     for service, value in services:
+        if service == "exporter" and services.exporter_shards:
+            continue
         for index, listen in enumerate(value if isinstance(value, list) else [value]):
             yield ("services", service, index) if isinstance(value, list) else ("services", service), listen
 

@@ -136,6 +136,13 @@ class DaskTarget(Target, TlsFiles):
         True, description="false leaves out the series of each worker and keeps totals and quantiles (large fleets)."
     )
 
+    native: Literal["direct", "filtered"] = Field(
+        "direct",
+        description="Where Prometheus reads the scheduler's own /metrics: direct, at the scheduler and all of it; or "
+        "filtered, through the exporter and with a cap on task prefixes.",
+    )
+    native_prefix_limit: Count = Field(100, description="Task prefixes that the filtered /metrics gives one by one.")
+
     @model_validator(mode="after")
     def _tls_needs_a_ca(self) -> DaskTarget:
         tls = self.scheduler.startswith("tls:")
@@ -236,6 +243,11 @@ class Services(Strict):
     """Where each part of the stack listens; loopback unless you say otherwise."""
 
     exporter: ListenAddress = Field("127.0.0.1:9860", description="The exporter of this project.")
+    exporter_shards: list[ListenAddress] = Field(
+        default_factory=list,
+        description="Addresses of N exporters that share the targets, in place of `exporter`; the first runs with "
+        "`--shard 1/N`, the next with `--shard 2/N`.",
+    )
     prometheus: ListenAddress = Field("127.0.0.1:9090", description="Prometheus, which keeps the metrics.")
     alertmanager: ListenAddress = Field("127.0.0.1:9093", description="Alertmanager, which groups alerts.")
     node_exporter: ListenAddress = Field("127.0.0.1:9100", description="node_exporter of this machine.")

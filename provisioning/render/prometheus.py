@@ -6,6 +6,7 @@ Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ _LIMITS = {"label_limit": 64, "label_name_length_limit": 256, "label_value_lengt
 def settings(config: Config, places: Places) -> dict[str, Any]:
     """The file as data."""
     services = config.services
+    exporters = services.exporter_shards or [services.exporter]
     parts = {"prometheus": True, "alertmanager": places.alertmanager, "grafana": places.grafana}
     alertmanager = [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}]
     return {
@@ -37,28 +39,31 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
         },
         **({"alerting": {"alertmanagers": alertmanager}} if places.alertmanager else {}),
         "scrape_configs": [
-            _exporter(services.exporter),
-            _probe(config),
-            _native(services.exporter),
+            _exporter(exporters),
+            _probe(config, exporters),
+            _native(exporters),
             *_hosts(config, places),
             *(_static(name, getattr(services, name)) for name, there in parts.items() if there),
         ],
     }
 
 
-def _static(name: str, listen: str) -> Job:
-    return {"job_name": name, "static_configs": [{"targets": [dial_address(listen)]}]}
+def _static(name: str, *listen: str) -> Job:
+    return {"job_name": name, "static_configs": [{"targets": [dial_address(address) for address in listen]}]}
 
 
-def _exporter(listen: str) -> Job:
-    return _static("exporter", listen) | {"params": {"collect[]": ["self"]}}
+def _exporter(exporters: Sequence[str]) -> Job:
+    return _static("exporter", *exporters) | {"params": {"collect[]": ["self"]}}
 
 
-def _discovery(exporter: str, kind: str) -> list[dict[str, str]]:
-    return [{"url": f"http://{dial_address(exporter)}/sd?kind={kind}", "refresh_interval": "5s"}]
+def _discovery(exporters: Sequence[str], kind: str) -> list[dict[str, str]]:
+    """Each exporter lists what it watches itself, so several that share the targets are all asked."""
+    return [
+        {"url": f"http://{dial_address(exporter)}/sd?kind={kind}", "refresh_interval": "5s"} for exporter in exporters
+    ]
 
 
-def _probe(config: Config) -> Job:
+def _probe(config: Config, exporters: Sequence[str]) -> Job:
     limits = [target.series_limit for system in SYSTEMS for target in getattr(config.targets, system)]
     return {
         "job_name": "probe",
@@ -70,12 +75,15 @@ def _probe(config: Config) -> Job:
         "sample_limit": max(limits, default=0) + _PROBE_EXTRA,
         **_LIMITS,
         "body_size_limit": "64MB",
-        "http_sd_configs": _discovery(config.services.exporter, "probe"),
+        "http_sd_configs": _discovery(exporters, "probe"),
     }
 
 
-def _native(exporter: str) -> Job:
-    """Addresses here come from the clusters themselves, so this job must never carry credentials."""
+def _native(exporters: Sequence[str]) -> Job:
+    """Addresses here come from the clusters themselves, so this job must never carry credentials.
+
+    A scheduler with `native: filtered` is listed here too, with the exporter's address.
+    """
     return {
         "job_name": "native",
         "scrape_interval": "15s",
@@ -83,7 +91,7 @@ def _native(exporter: str) -> Job:
         "sample_limit": _NATIVE_SAMPLES,
         **_LIMITS,
         "body_size_limit": "64MB",
-        "http_sd_configs": _discovery(exporter, "native"),
+        "http_sd_configs": _discovery(exporters, "native"),
     }
 
 

@@ -245,7 +245,7 @@ async def test_endpoints_of_scheduler_and_workers() -> None:
     assert dask.native_endpoints() == []
     await look(dask)
     assert dask.native_endpoints() == [
-        NativeEndpoint("10.0.0.5:8787", {"host": "10.0.0.5"}),
+        NativeEndpoint("10.0.0.5:8787", {"host": "10.0.0.5"}, scheduler=True),
         NativeEndpoint("10.0.0.11:8790", {"worker": "alpha", "host": "10.0.0.11"}),
         NativeEndpoint("10.0.0.12:8790", {"worker": "beta", "host": "rack-1"}),
         NativeEndpoint("[2001:db8::7]:9000", {"worker": "7", "host": "2001:db8::7"}),
@@ -270,7 +270,7 @@ async def test_configured_dashboard_is_the_schedulers_endpoint() -> None:
     dask = collector(scheduler, dashboard="https://dask.example/lab")
     await look(dask)
     assert dask.native_endpoints()[0] == NativeEndpoint(
-        "dask.example:443", {"host": "10.0.0.5"}, scheme="https", path="/lab/metrics"
+        "dask.example:443", {"host": "10.0.0.5"}, scheme="https", path="/lab/metrics", scheduler=True
     )
     assert scheduler.native_urls == ["https://dask.example/lab"]
 
