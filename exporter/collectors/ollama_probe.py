@@ -98,7 +98,8 @@ class Probes:
             "1 at how the last one-token probe of the loaded model went. ok. busy: no token in time, but others were "
             "using it. hung: no token in time with nobody else there; restart Ollama. reloaded: a token only after "
             "Ollama loaded the model or waited for another load; its runner had stopped answering, or clients use "
-            "other options. failed: an error; see Ollama's log.",
+            "other options. failed: an error; see Ollama's log. Left out before the first probe; a model that cannot "
+            "generate, or has less than the probe's timeout and 5 s left, is not probed.",
         )
         seconds = gauge(
             "ollama_generation_probe_duration_seconds",
