@@ -13,7 +13,7 @@ import click
 
 from compose.native import debian
 from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
-from compose.native.places import default_cache_dir
+from compose.native.places import default_cache_dir, shown
 from compose.native.tools import TOOLS, Tool
 
 _VERSION = re.compile(r"version v?(\d+)\.(\d+)")
@@ -58,7 +58,7 @@ def _from_debian(missing: list[Tool], cache: Path, failures: Failures, say: Say)
     if why := failures.recent(key):
         say(f"Debian's packages {title} could not be had: {why}.")
         return
-    say(f"Getting {title} from Debian's packages: unpacked into {cache}, nothing is installed ...")
+    say(f"Getting {title} from Debian's packages: unpacked into {shown(cache)}, nothing is installed ...")
     try:
         debian.fetch(packages.values(), cache, say)
     except FetchError as error:
@@ -72,7 +72,7 @@ def _from_releases(missing: list[Tool], cache: Path, failures: Failures, say: Sa
         if why := failures.recent(title):
             say(f"The official release of {title} could not be had: {why}.")
             continue
-        say(f"Getting the official release of {title} ({release.megabytes} MB) into {cache} ...")
+        say(f"Getting the official release of {title} ({release.megabytes} MB) into {shown(cache)} ...")
         try:
             fetch_release(release, cache, say)
         except FetchError as error:

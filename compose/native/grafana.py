@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
+from compose.native.places import shown
 from compose.native.tools import GRAFANA
 
 HOME_VARIABLE = "GRAFANA_HOME"
@@ -55,14 +56,14 @@ def provide(cache: Path, say: Say, *, retry: bool = False) -> Grafana | None:
     title = f"grafana {GRAFANA.version}"
     why = failures.recent(title)
     if why is None:
-        say(f"Getting the official release of {title} ({GRAFANA.megabytes} MB) into {cache} ...")
+        say(f"Getting the official release of {title} ({GRAFANA.megabytes} MB) into {shown(cache)} ...")
         try:
             fetch_release(GRAFANA, cache, say)
         except FetchError as error:
             failures.add(title, str(error))
             why = str(error)
     if why is not None:
-        say(f"Grafana: none on this machine ({why}); going on without. To have its pages, {HOW_TO_GET}.")
+        say(f"Grafana: none on this machine, going on without. To have its pages, {HOW_TO_GET} (download: {why}).")
     return find(cache)
 
 
