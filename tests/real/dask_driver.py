@@ -36,21 +36,18 @@ class Driver:
         futures = self._client.map(lambda x: x + 1, range(count), key=[f"quick-{i}" for i in range(count)])
         return sum(self._client.gather(futures))
 
-    def hold(self, worker: str, count: int, size: int = 1000) -> int:
+    def hold(self, worker: str, count: int, size: int = 1000, *, only_there: bool = False) -> int:
+        where = {"workers": [worker], "allow_other_workers": not only_there}
         futures = [
-            self._client.submit(
-                lambda i=i: bytes(size), key=f"hold-{worker}-{i}", workers=[worker], allow_other_workers=True
-            )
-            for i in range(count)
+            self._client.submit(lambda i=i: bytes(size), key=f"hold-{worker}-{i}", **where) for i in range(count)
         ]
         wait(futures)
         self._held.append(futures)
         return len(futures)
 
-    def long(self, worker: str, seconds: float, count: int = 1) -> int:
-        futures = [
-            self._client.submit(_sleep, seconds, key=f"long-{worker}-{i}", workers=[worker]) for i in range(count)
-        ]
+    def long(self, worker: str, seconds: float, count: int = 1, *, only_there: bool = False) -> int:
+        where = {"workers": [worker], "allow_other_workers": not only_there}
+        futures = [self._client.submit(_sleep, seconds, key=f"long-{worker}-{i}", **where) for i in range(count)]
         self._held.append(futures)
         return len(futures)
 
