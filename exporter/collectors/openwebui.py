@@ -150,8 +150,8 @@ class OpenWebUICollector(Collector):
     async def _own_id(self) -> str | None:
         """The id of the key's owner.
 
-        `/api/v1/auths/` says it to keys up to 0.12, now to people only; the other path is missing in old versions
-        and refused where user status is switched off (ENABLE_USER_STATUS).
+        `/api/v1/auths/` tells keys in 0.8 and only people in 0.12; the other path is missing in 0.6 and refused where
+        user status is switched off (ENABLE_USER_STATUS).
         """
         for path in WHO_ARE_WE:
             answer = await self._access.ask(path)

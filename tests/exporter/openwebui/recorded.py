@@ -28,6 +28,7 @@ class FakeHttp:
     def __init__(self, answers: Mapping[str, Answer | CollectError]) -> None:
         self.answers = dict(answers)
         self.calls: list[tuple[str, bool]] = []
+        self.timeouts: dict[str, float | None] = {}
 
     async def ask(
         self, path: str, *, method: str = "GET", json: object = None, key: bool = False, timeout: float | None = None
@@ -35,6 +36,7 @@ class FakeHttp:
         assert method == "GET"
         assert json is None
         self.calls.append((path, key))
+        self.timeouts[path] = timeout
         found = self.answers.get(path, HTML)
         if isinstance(found, CollectError):
             raise found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.collectors.base import Answer, Outcome
+from exporter.collectors.openwebui_access import GATE
 from exporter.collectors.openwebui_answers import Version, version_of
 from exporter.collectors.openwebui_public import doors, ready
 from exporter.errors import CollectError, Reason
@@ -127,3 +128,11 @@ def test_a_failing_part_is_not_an_outage() -> None:
     fine = Outcome(0.1)
     assert whole.is_up({"health": fine, "ready": failed, "key": failed})
     assert not whole.is_up({"health": failed, "ready": fine, "key": fine})
+
+
+async def test_calls_that_parts_share_end_by_themselves() -> None:
+    http, now = recording("0.12.4")
+    for part in collector(http, now=now, timeout="7s").parts().values():
+        await part.ask()
+    shared = ("/health", "/api/version", GATE)
+    assert [http.timeouts[path] for path in shared] == [7, 7, 7], "nobody's deadline cancels a shared call"
