@@ -14,7 +14,12 @@ import click
 from provisioning.config.model import SYSTEMS, Config
 
 # Command, and the room that brings it. Loading a room takes longer than checking a file.
-ROOMS = {**dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"), "exporter": "exporter.cli"}
+ROOMS = {
+    "init": "provisioning.init.cli",
+    **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
+    "doctor": "exporter.doctor.cli",
+    "exporter": "exporter.cli",
+}
 DEFAULT_FILE = Path("cluster-ai.yml")
 
 
@@ -40,7 +45,8 @@ def main() -> None:
     """Watch your own AI cluster: Dask, Ollama and Open WebUI in Prometheus and Grafana.
 
     `cluster-ai up` starts everything on this machine; without a cluster-ai.yml it shows a demonstration.
-    To watch your own systems, write a cluster-ai.yml, check it with `cluster-ai check`, and run `up` again.
+    To watch your own systems, write a cluster-ai.yml (`cluster-ai init` begins one), check it with
+    `cluster-ai check`, run `up` again, and ask `cluster-ai doctor` what is still in the way.
     """
 
 

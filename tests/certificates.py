@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+DAY = dt.timedelta(days=1)
+
 
 class Authority:
     """A certificate authority that signs for 127.0.0.1 and localhost."""
@@ -32,13 +34,17 @@ class Authority:
         path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         return path
 
-    def write_pair(self, folder: Path, *, password: bytes | None = None) -> tuple[Path, Path]:
-        """A certificate for both sides of a connection, and its key, as cert.pem and key.pem."""
+    def write_pair(
+        self, folder: Path, *, password: bytes | None = None, name: str = "localhost", lasts: dt.timedelta = DAY
+    ) -> tuple[Path, Path]:
+        """A certificate for both sides of a connection, and its key, as cert.pem and key.pem; `lasts` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(name)]
+        if name == "localhost":
+            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
         authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
-            _builder(_named("localhost"), self._name, key.public_key())
+            _builder(_named(name), self._name, key.public_key(), lasts)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(authority_key, critical=False)
             .sign(self._key, hashes.SHA256())
@@ -56,7 +62,9 @@ def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, lasts: dt.timedelta = DAY
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(tz=dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -64,6 +72,6 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now + lasts)
     )
