@@ -119,10 +119,39 @@ async def test_giving_back_comes_to_an_end() -> None:
     ollama.use()
     await bench.scrape()
     settled = bench.settles()
+    assert settled > 0
+    bench.probes._settings = bench.probes._settings.model_copy(update={"every": 3600.0})
+    ollama.pass_time(40)  # a new try would be allowed
     ollama.use()
     await bench.scrape()
-    await bench.scrape()
+    await bench.scrape(40)
     assert bench.settles() == settled
+
+
+async def test_what_a_client_inherits_just_before_a_probe_is_given_back_too() -> None:
+    ollama = FakeOllama()
+    bench = Bench(ollama)
+    for _ in range(30):
+        await bench.scrape()
+    probes = len(bench.generations())
+    while not bench.probes._tasks:
+        ollama.pass_time(5)
+        await bench.collector.parts()["loaded"].ask()
+    ollama.use()
+    ended = ollama.time()
+    await bench.probes.idle()
+    assert len(bench.generations()) == probes + 1
+    assert ollama.expires == pytest.approx(ended + 300, abs=A_MOMENT)
+
+
+async def test_other_weights_are_another_model() -> None:
+    ollama = FakeOllama()
+    ollama.takes = 1000
+    bench = Bench(ollama)
+    assert await bench.scrape() == "hung"
+    ollama.fields = {"digest": "other"}
+    ollama.expires = ollama.time() + 10
+    assert await bench.scrape() is None
 
 
 async def test_alone_without_a_token_is_hung() -> None:

@@ -120,3 +120,13 @@ async def test_loaded_models_come_first() -> None:
     http = FakeHttp({"/api/tags": {"models": models}, "/api/ps": {"models": [models[19]]}, "/api/show": {}})
     await look(collector(http), "capabilities")
     assert next(body for path, body in http.calls if path == "/api/show") == {"model": "m19"}
+
+
+async def test_failed_models_leave_no_trace_when_they_go() -> None:
+    http = FakeHttp({"/api/tags": {"models": [entry("a")]}, "/api/show": Answer(500, "application/json", b"{}")})
+    ollama = collector(http)
+    with pytest.raises(CollectError):
+        await look(ollama, "capabilities")
+    http.answers["/api/tags"] = {"models": []}
+    await look(ollama, "capabilities")
+    assert ollama._shown._failed == {}
