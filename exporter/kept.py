@@ -9,7 +9,7 @@ from exporter.collectors.base import Outcome, Part
 from exporter.errors import CollectError, Reason
 from exporter.families import Family
 
-RETRY = 15.0  # seconds before a failed question is asked again, however short the part's `keep`
+RETRY = 15.0  # seconds before a failed question is asked again; longer when it took longer to fail
 
 
 class KeptPart:
@@ -30,7 +30,8 @@ class KeptPart:
         now = self._monotonic()
         if self.task is not None:
             return False
-        if self._part is not None and now - self._asked < (part.keep if self.error is None else RETRY):
+        pause = part.keep if self.error is None else self._seconds + max(RETRY, self._seconds)
+        if self._part is not None and now - self._asked < pause:
             return False
         self._part, self._asked = part, now
         self.task = asyncio.create_task(_within(part))

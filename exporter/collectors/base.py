@@ -141,16 +141,24 @@ class Collector(abc.ABC):
 def once(ask: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
     """`ask`, run at most once: every caller gets its one result or its one error.
 
-    Lets parts of one collection share a call. A caller that is cancelled does not cancel the others.
+    Lets parts of one collection share a call. A caller that is cancelled does not cancel the others; when the last
+    one is, nobody wants the answer any more and the call is cancelled too.
     """
     task: asyncio.Future[T] | None = None
+    waiting = 0
 
     async def shared() -> T:
-        nonlocal task
+        nonlocal task, waiting
         if task is None:
             task = asyncio.ensure_future(ask())
             task.add_done_callback(_retrieve)
-        return await asyncio.shield(task)
+        waiting += 1
+        try:
+            return await asyncio.shield(task)
+        finally:
+            waiting -= 1
+            if not waiting:
+                task.cancel()
 
     return shared
 

@@ -310,3 +310,42 @@ async def test_once_asks_once_and_gives_everybody_the_same_answer_or_error():
     answers = await asyncio.gather(shared(), shared(), return_exceptions=True)
     assert asked == 1
     assert [type(answer) for answer in answers] == [CollectError, CollectError]
+
+
+async def test_a_shared_call_nobody_waits_for_any_more_is_cancelled():
+    gone = asyncio.Event()
+
+    async def ask() -> int:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        return 1
+
+    shared = once(ask)
+    first, second = asyncio.create_task(shared()), asyncio.create_task(shared())
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.sleep(0.01)
+    assert not gone.is_set()
+    second.cancel()
+    await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_a_question_that_took_long_to_fail_is_not_asked_again_soon():
+    now, asked = Time(), 0
+
+    async def slow_refusal() -> list[Family]:
+        nonlocal asked
+        asked += 1
+        now.now += 50
+        raise CollectError(Reason.TIMEOUT, "no")
+
+    watch = Watch(target(), FakeCollector(a=good, c=Part(slow_refusal, keep=60)), now, now)
+    await watch.collect(5)
+    now.now += 49
+    await watch.collect(5)
+    assert asked == 1
+    now.now += 2
+    await watch.collect(5)
+    assert asked == 2
