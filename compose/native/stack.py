@@ -45,7 +45,8 @@ def services(config: Config, file: Path, state: State, programs: Programs, demo:
 def moved(config: Config, listen: Mapping[str, str]) -> Config:
     """The configuration with some services listening elsewhere."""
     here = {name: address for name, address in listen.items() if name != "dask"}
-    return config.model_copy(update={"services": config.services.model_copy(update=here)})
+    # One exporter runs here; shards are for several machines.
+    return config.model_copy(update={"services": config.services.model_copy(update={"exporter_shards": []} | here)})
 
 
 def dashboard_of(scheduler: Address) -> Address:

@@ -196,3 +196,11 @@ def test_a_port_held_by_somebody_we_cannot_see_comes_with_the_way_to_look(monkey
     monkeypatch.setattr("compose.native.ports.os.geteuid", lambda: 1000)
     monkeypatch.setattr("compose.native.ports.sys.platform", "linux")
     assert holder(9090) == "a process of somebody else (`sudo ss -ltnp 'sport = :9090'` shows it)"
+
+
+def test_one_exporter_runs_here_even_where_the_file_names_shards(tmp_path: Path) -> None:
+    file = tmp_path / "cluster-ai.yml"
+    file.write_text('targets: {}\nservices: {exporter_shards: ["10.0.0.5:9860", "10.0.0.6:9860"]}\n')
+    services = stack.moved(load(file), {}).services
+    assert services.exporter_shards == []
+    assert services.exporter == "127.0.0.1:9860"
