@@ -83,12 +83,14 @@ class Generation:
         reply = read_reply(answer)
         self.incapable = reply.incapable
         try:
-            alone = self._account(model, await self._look(), keep_alive, ended)
+            after = await self._look()
         except CollectError:  # the token came, whatever the list says
-            alone = self._account(model, None, keep_alive, ended)
-        if alone and reply.queued > _QUEUED:
+            after = None
+        if self._account(model, after, keep_alive, ended) and reply.queued > _QUEUED:
             self.lease.extended(ended - reply.worked)
-        return reply.result
+        # Before 0.10 the context is not told. A model that was loaded with another one than ours changed its size.
+        resized = model.context is None and after is not None and after.size != model.size
+        return "reloaded" if resized and reply.result == "ok" else reply.result
 
     async def settle(self) -> None:
         """Put the expiry where it should be, with a request that generates nothing. Raises CollectError."""

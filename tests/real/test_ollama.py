@@ -314,6 +314,21 @@ async def test_a_frozen_runner_that_ollama_replaces_is_told(
     assert expiry(server) == pytest.approx(due, abs=0.5)
 
 
+async def test_a_probe_keeps_the_context_or_tells_that_it_could_not(
+    server: OllamaServer, monitor: Callable[..., Monitor]
+) -> None:
+    server.generate(options={"num_predict": 1, "num_ctx": 1024})
+    told = server.loaded()[TINY].get("context_length")
+    mine = monitor(probe={"every": 0.5, "timeout": 5})
+    await mine.probed("ok" if told else "reloaded")  # before 0.10 nobody can know
+    assert server.loaded()[TINY].get("context_length") == told
+    if not told:
+        for _ in range(10):
+            await mine.look()
+            await asyncio.sleep(0.1)
+        assert sum(mine.all("ollama_generation_probes").values()) == 1, "and it leaves the model alone for a while"
+
+
 async def test_a_server_that_is_gone_is_down(tmp_path: Path) -> None:
     with running(tmp_path) as short:
         mine = Monitor(short)

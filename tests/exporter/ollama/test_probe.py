@@ -227,6 +227,13 @@ async def test_a_runner_that_ollama_replaced_is_seen() -> None:
     assert len(bench.generations()) == 1, "it rests, because clients may use other options"
 
 
+@pytest.mark.parametrize(("context", "result"), [(None, "reloaded"), (2048, "ok")])
+async def test_another_size_tells_of_a_reload_where_the_context_is_not_told(context: int | None, result: str) -> None:
+    ollama = FakeOllama(context_length=context)
+    ollama.on_generate = lambda: ollama.fields.update(size=2000)
+    assert await Bench(ollama).scrape() == result
+
+
 async def test_a_model_whose_runner_ollama_throws_out_was_hung() -> None:
     ollama = FakeOllama()
     ollama.takes, ollama.timeout = 1000, 3
