@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
-import sys
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
-from aiohttp import web
 
-from exporter.fleet import Fleet
+from exporter import logs
+from exporter.door.guard import MAX_REQUESTS
+from exporter.door.listen import Address, NoSocketsError, address, systemd_sockets
+from exporter.door.settings import WebSettings
+from exporter.serving import serve
 from exporter.shard import Shard
-from exporter.web import Exporter
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import Config
 
-log = logging.getLogger(__name__)
-KEEPALIVE = 30.0  # seconds; aiohttp's hour lets half-sent requests stay open that long
-SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
+Command = Callable[..., None]
+
+
+def _flag(name: str, *more: str, **options: Any) -> Callable[[Command], Command]:
+    """An option that an environment variable of the same name can give too."""
+    variable = f"CLUSTER_AI_EXPORTER_{name.strip('-').replace('.', '_').replace('-', '_').upper()}"
+    return click.option(name, *more, envvar=variable, show_envvar=True, **options)
 
 
 def _shard(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Shard | None:
@@ -29,8 +35,15 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error)) from None
 
 
+def _addresses(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[Address, ...]:
+    try:
+        return tuple(map(address, value))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
-@click.option(
+@_flag(
     "--config",
     "file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -38,19 +51,42 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
     show_default=True,
     help="The configuration file.",
 )
-@click.option(
+@_flag(
+    "--config.check",
+    "only_check",
+    is_flag=True,
+    help="Say whether the configuration and the web configuration are good, and end.",
+)
+@_flag(
     "--web.listen-address",
     "addresses",
     multiple=True,
-    help="Where to serve, host:port; may be given more than once. Default: services.exporter of the configuration.",
+    metavar="HOST:PORT",
+    callback=_addresses,
+    help="Where to serve; may be given more than once. Default: services.exporter of the configuration.",
 )
-@click.option(
+@_flag("--web.systemd-socket", "systemd", is_flag=True, help="Serve on the sockets that systemd hands over instead.")
+@_flag(
+    "--web.config.file",
+    "web_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TLS and passwords, in the format of Prometheus's exporter-toolkit; followed when it changes.",
+)
+@_flag(
+    "--web.max-requests",
+    "max_requests",
+    type=click.IntRange(min=0),
+    default=MAX_REQUESTS,
+    show_default=True,
+    help="Most scrapes at once, more are refused with 503; 0 for any number.",
+)
+@_flag(
     "--shard",
     metavar="K/N",
     callback=_shard,
     help="Watch the K-th of N equal parts of the targets; run N exporters with the same file.",
 )
-@click.option(
+@_flag(
     "--log.level",
     "level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -58,20 +94,53 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
     show_default=True,
     help="Least important lines to log.",
 )
-def exporter(file: Path, addresses: tuple[str, ...], shard: Shard | None, level: str) -> None:
+@_flag(
+    "--log.format",
+    "form",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Log lines for people or for machines.",
+)
+def exporter(
+    *,
+    file: Path,
+    only_check: bool,
+    addresses: tuple[Address, ...],
+    systemd: bool,
+    web_file: Path | None,
+    max_requests: int,
+    shard: Shard | None,
+    level: str,
+    form: logs.Form,
+) -> None:
     """Serve the metrics of every target in cluster-ai.yml to Prometheus.
 
-    POST /-/reload or SIGHUP reads the file again; a broken file is reported and the old configuration stays in use.
+    A flag counts before its environment variable, and that before the file. POST /-/reload or SIGHUP reads the
+    file again; a broken file is reported and the old configuration stays in use.
     """
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logs.setup(level, form)
     try:
-        config = load(file)
+        config, settings = load(file), WebSettings(web_file)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
+    if only_check:
+        click.echo(f"{file}: ok" if web_file is None else f"{file}: ok\n{web_file}: ok")
+        return
+    where: tuple[Address | socket.socket, ...] = addresses or (address(_listen(config, shard)),)
     try:
-        asyncio.run(serve(file, config, addresses or (_listen(config, shard),), shard))
+        asyncio.run(
+            serve(
+                file,
+                config,
+                settings,
+                addresses=tuple(systemd_sockets()) if systemd else where,
+                max_requests=max_requests,
+                shard=shard,
+            )
+        )
+    except NoSocketsError as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot serve: {error.strerror or error}") from None
 
@@ -86,34 +155,3 @@ def _listen(config: Config, shard: Shard | None) -> str:
             f"--shard {shard} is one of {shard.count} exporters, but services.exporter_shards lists {len(shards)}"
         )
     return shards[shard.index - 1]
-
-
-async def serve(file: Path, config: Config, addresses: tuple[str, ...], shard: Shard | None = None) -> None:
-    """Serve until SIGTERM or SIGINT; scrapes under way are finished."""
-    fleet = Fleet(file, config, shard=shard)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, _reload, fleet)
-    runner = web.AppRunner(
-        Exporter(fleet).application(), access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=SHUTDOWN
-    )
-    await runner.setup()
-    try:
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
-            log.info("serving on http://%s", address)
-        await stop.wait()
-        log.info("stopping")
-    finally:
-        await runner.cleanup()
-        await fleet.close()
-
-
-def _reload(fleet: Fleet) -> None:
-    try:
-        fleet.reload()
-    except ConfigError:
-        log.info("fix the file and send SIGHUP again")  # reload has logged what is wrong

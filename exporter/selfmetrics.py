@@ -12,6 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from exporter.door.settings import WebSettings
 from exporter.fleet import Fleet
 from provisioning.config.model import SYSTEMS
 
@@ -21,18 +22,23 @@ DISTRIBUTION = "cluster-ai-dashboard"
 class SelfMetrics:
     """What the exporter says about itself."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, settings: WebSettings) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._registry.register(_FleetCollector(fleet))
-        self.requests = Counter(
+        self._registry.register(_DoorCollector(settings))
+        self._requests = Counter(
             "cluster_ai_exporter_http_requests",
             "Requests answered, by endpoint and status.",
             ["handler", "code"],
             registry=self._registry,
         )
+
+    def answered(self, handler: str, code: int) -> None:
+        """Count one answer of an endpoint."""
+        self._requests.labels(handler, str(code)).inc()
 
     def text(self, *, openmetrics: bool) -> str:
         """The exposition; OpenMetrics with its closing `# EOF`."""
@@ -87,3 +93,21 @@ class _FleetCollector(Collector):
             if watch.last is not None:
                 series.add_metric([name, watch.collector.system], watch.last.series)
         yield series
+
+
+class _DoorCollector(Collector):
+    def __init__(self, settings: WebSettings) -> None:
+        self._settings = settings
+
+    def collect(self) -> Iterator[Metric]:
+        self._settings.now()
+        yield GaugeMetricFamily(
+            "cluster_ai_exporter_web_config_last_reload_successful",
+            "1 when the web configuration and its certificates were read without error, 0 when older ones are in use.",
+            value=float(self._settings.error is None),
+        )
+        yield GaugeMetricFamily(
+            "cluster_ai_exporter_web_config_last_reload_success_timestamp_seconds",
+            "When the web configuration in use was read, or the exporter started without one.",
+            value=self._settings.loaded,
+        )

@@ -7,13 +7,17 @@ import gzip
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import yaml
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from exporter import landing, native_page, sd
+from exporter import debug, landing, native_page, sd
+from exporter.client.recording import recorded
+from exporter.door.guard import MAX_REQUESTS, Guard, Handler
+from exporter.door.server import PatientResponse
+from exporter.door.settings import WebSettings
 from exporter.errors import CollectError
 from exporter.families import encode, merge
 from exporter.fleet import Fleet, targets_of
@@ -38,7 +42,8 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{landing.STYLE_HASH}'; frame-ancestors 'none'",
 }
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+# Endpoints that ask targets; --web.max-requests of them run at once.
+_COSTLY = frozenset({"/metrics", "/probe", native_page.PATH})
 
 
 def budget(header: str | None) -> float:
@@ -55,13 +60,19 @@ def budget(header: str | None) -> float:
 class Exporter:
     """The application: its endpoints and what they share."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, settings: WebSettings | None = None, *, max_requests: int = MAX_REQUESTS) -> None:
+        """`settings` say who comes in (everybody by default); `max_requests` how many scrapes run at once."""
+        settings = settings or WebSettings(None)
         self._fleet = fleet
-        self._self = SelfMetrics(fleet)
+        self._self = SelfMetrics(fleet, settings)
+        self._guard = Guard(
+            settings, count=self._self.answered, headers=_HEADERS, costly=_COSTLY, max_requests=max_requests
+        )
 
     def application(self) -> web.Application:
         """An aiohttp application, ready to be served."""
-        app = web.Application(middlewares=[self._observe], client_max_size=0)
+        app = web.Application(middlewares=[self._guard.middleware], client_max_size=0)
+        app.on_cleanup.append(self._guard.close)
         routes: dict[str, Handler] = {
             "/": self._landing,
             "/metrics": self._metrics,
@@ -78,24 +89,14 @@ class Exporter:
         app.router.add_post("/-/reload", self._reload)
         return app
 
-    @web.middleware
-    async def _observe(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count by known endpoint, never by raw path, and put the security headers on every answer."""
-        resource = request.match_info.route.resource
-        name = resource.canonical if resource is not None else "other"
-        try:
-            response = await handler(request)
-        except web.HTTPException as error:
-            self._self.requests.labels(name, str(error.status)).inc()
-            error.headers.update(_HEADERS)
-            raise
-        self._self.requests.labels(name, str(response.status)).inc()
-        response.headers.update(_HEADERS)
-        return response
-
     async def _probe(self, request: web.Request) -> web.Response:
         watch = self._fleet.watches[self._name(request)]
-        collection = await watch.collect(budget(request.headers.get(TIMEOUT_HEADER)))
+        seconds = budget(request.headers.get(TIMEOUT_HEADER))
+        if request.query.get("debug") == "true":
+            with recorded() as recording:
+                collection = await watch.collect_anew(seconds)
+            return PatientResponse(text=debug.page(watch, self._fleet.config, collection, recording))
+        collection = await watch.collect(seconds)
         openmetrics, content_type = _format(request)
         text = await _off_loop(
             collection.series, lambda: encode(collection.families, openmetrics=openmetrics) + "# EOF\n" * openmetrics
@@ -216,7 +217,7 @@ async def _exposition(request: web.Request, text: str, content_type: str) -> web
     if len(body) > _COMPRESS_ABOVE and _takes_gzip(request.headers.get("Accept-Encoding", "")):
         body = await asyncio.to_thread(gzip.compress, body, 4)
         headers["Content-Encoding"] = "gzip"
-    return web.Response(body=body, headers=headers)
+    return PatientResponse(body=body, headers=headers)
 
 
 def _takes_gzip(accept: str) -> bool:

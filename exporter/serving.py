@@ -1,0 +1,58 @@
+"""The exporter as a process: from its start to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.door.listen import Address
+from exporter.door.server import Server
+from exporter.door.settings import WebSettings
+from exporter.fleet import Fleet
+from exporter.shard import Shard
+from exporter.web import Exporter
+from provisioning.config.load import ConfigError
+from provisioning.config.model import Config
+
+log = logging.getLogger(__name__)
+
+
+async def serve(
+    file: Path,
+    config: Config,
+    settings: WebSettings,
+    *,
+    addresses: Sequence[Address | socket.socket],
+    max_requests: int,
+    shard: Shard | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; scrapes under way are finished. Raises OSError when an address is taken."""
+    fleet = Fleet(file, config, shard=shard)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, _reload, fleet)
+    server = Server(Exporter(fleet, settings, max_requests=max_requests).application(), settings)
+    try:
+        for url in await server.start(addresses):
+            log.info("serving on %s", url)
+        if os.geteuid() == 0:
+            log.warning("running as root, which nothing here needs; run it as a user of its own")
+        await stop.wait()
+        log.info("stopping")
+    finally:
+        await server.stop()
+        await fleet.close()
+
+
+def _reload(fleet: Fleet) -> None:
+    try:
+        fleet.reload()
+    except ConfigError:
+        log.info("fix the file and send SIGHUP again")  # reload has logged what is wrong
