@@ -51,10 +51,11 @@ class Generation:
     lease: Lease
     seen: float | None  # last look at the model's expiry
     incapable: bool = False
+    unsettled: bool = False  # the model was being loaded, or used a moment ago
     seconds: float | None = None  # that a token took
 
-    async def probe(self) -> Result | None:
-        """How it went; None when there was nothing to ask.
+    async def probe(self, shown: float | None) -> Result | None:
+        """How it went; None when there was nothing to ask. `shown` is the expiry that a scrape has just seen.
 
         Raises CollectError when /api/ps does not answer where that is needed to tell. `settle` is to follow.
         """
@@ -63,7 +64,10 @@ class Generation:
         if model is None:
             return None
         self.lease.saw(self.clock(), model.expires, since)
-        if not has_room(self.lease, self.clock(), self.timeout):
+        # Until the first request on a freshly loaded model has ended, Ollama shows an expiry that moves with the time:
+        # waiting for a load is no hang.
+        self.unsettled = model.expires != shown
+        if self.unsettled or not has_room(self.lease, self.clock(), self.timeout):
             return None
         keep_alive = self.lease.left(self.clock())
         started = self.clock()

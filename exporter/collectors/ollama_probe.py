@@ -141,7 +141,7 @@ class Probes:
             and (shown.capabilities is None or "completion" in shown.capabilities)
             and has_room(state.lease, now, self._settings.timeout)
         ):
-            self._start(state, partial(self._probe, name, state, shown))
+            self._start(state, partial(self._probe, name, state, shown, model.expires))
 
     def _start(self, state: _State, work: Callable[[], Awaitable[None]]) -> None:
         async def in_turn() -> None:
@@ -155,15 +155,15 @@ class Probes:
         self._tasks.add(state.task)
         state.task.add_done_callback(self._tasks.discard)
 
-    async def _probe(self, name: str, state: _State, shown: Shown) -> None:
+    async def _probe(self, name: str, state: _State, shown: Shown, expires: float | None) -> None:
         generation = self._generation(name, state, shown)
         try:
-            result = await generation.probe()
+            result = await generation.probe(expires)
         except CollectError:
             return  # /api/ps does not answer, which the scrapes report themselves
         finally:
             state.seen, state.incapable = generation.seen, generation.incapable
-            state.next_probe = self._clock() + self._settings.every
+            state.next_probe = self._clock() + (0.0 if generation.unsettled else self._settings.every)
         if result is not None:
             self._note(state, result, generation.seconds)
         await self._settle(name, state, shown)

@@ -25,6 +25,7 @@ class FakeOllama:
         self.loaded = True
         self.loads = 0
         self.others = 0
+        self.loading = False  # the expiry shown then moves with the time
         self.timeout = TIMEOUT
         self.takes = 0.2  # s a generation of ours takes; above the timeout it times out
         self.reply: dict[str, Any] | Answer = {"done": True, "load_duration": 2_000_000, "eval_duration": 1_000_000}
@@ -45,7 +46,10 @@ class FakeOllama:
     def ps(self, _: object) -> dict[str, Any]:
         if not self.loaded:
             return {"models": []}
-        return {"models": [entry("m", expires_at=stamp(min(self.expires, 2e10))) | self.fields]}
+        if self.loading:
+            self.clock.now += 0.001
+            self.expires = self.time() + self.keep_alive
+        return {"models": [entry("m", expires_at=stamp(self.expires)) | self.fields]}
 
     def begin(self, keep_alive: float | None = None) -> None:
         """Somebody else's request begins."""

@@ -140,6 +140,7 @@ async def test_what_a_client_inherits_just_before_a_probe_is_given_back_too() ->
     ollama.use()
     ended = ollama.time()
     await bench.probes.idle()
+    await bench.scrape()
     assert len(bench.generations()) == probes + 1
     assert ollama.expires == pytest.approx(ended + 300, abs=A_MOMENT)
 
@@ -266,6 +267,19 @@ async def test_a_model_unloaded_between_scrape_and_probe_is_not_loaded() -> None
     await bench.probes.idle()
     assert ollama.http.count("/api/generate") == 0
     assert ollama.loads == 0
+
+
+@pytest.mark.parametrize("keep_alive", [300.0, FOREVER])
+async def test_a_model_that_is_being_loaded_is_left_alone_until_it_is_there(keep_alive: float) -> None:
+    ollama = FakeOllama(keep_alive=keep_alive)
+    ollama.loading, ollama.takes = True, 1000
+    bench = Bench(ollama)
+    for _ in range(10):
+        assert await bench.scrape() is None
+    assert ollama.http.count("/api/generate") == 0
+    ollama.loading, ollama.takes = False, 0.2
+    ollama.use()
+    assert await bench.scrape() == "ok"
 
 
 async def test_a_model_used_up_between_scrape_and_probe_is_left_alone() -> None:
