@@ -1,0 +1,127 @@
+"""Clients that say nothing, or too little, hold up nobody and are dropped: table row 8."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import threading
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+
+from exporter.door import server
+from exporter.families import Family, Labels, gauge
+from tests.exporter.door.helpers import LOOPBACK, Authority, fleet_of, serving, trusting
+
+Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+async def status(url: str, context: ssl.SSLContext | bool = True) -> int:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/probe?target=gpu", ssl=context) as answer:
+        return answer.status
+
+
+async def closed(client: Client) -> None:
+    """Wait until the other side has hung up."""
+    reader, writer = client
+    try:
+        while await reader.read(4096):
+            pass
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def connected(stack: AsyncExitStack, url: str, count: int, say: bytes = b"") -> list[Client]:
+    clients = []
+    for _ in range(count):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port(url))
+        stack.callback(writer.close)
+        writer.write(say)
+        clients.append((reader, writer))
+    return clients
+
+
+def test_the_promised_times():
+    assert server.HANDSHAKE <= 30
+    assert server.KEEPALIVE <= 30
+    assert server.SENDING <= 30
+
+
+async def test_500_slow_heads_do_not_hold_up_a_scrape_and_are_dropped(tmp_path):
+    async with serving(fleet_of(tmp_path), keepalive=2) as url, AsyncExitStack() as stack:
+        await status(url)
+        threads = threading.active_count()
+        slow = await connected(stack, url, 500, b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        began = time.monotonic()
+        assert await status(url) == 200
+        assert time.monotonic() - began < 1
+        assert threading.active_count() == threads
+        dripping = asyncio.create_task(drip(slow[0][1]))
+        async with asyncio.timeout(10):
+            await asyncio.gather(*map(closed, slow))
+        dripping.cancel()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """A byte now and then must not keep a connection alive."""
+    while True:
+        writer.write(b"x")
+        await asyncio.sleep(0.1)
+
+
+async def test_50_silent_tls_clients_do_not_hold_up_a_scrape_and_are_dropped(tmp_path):
+    authority = Authority(tmp_path / "tls")
+    authority.sign("server", LOOPBACK)
+    file = authority.folder / "web.yml"
+    file.write_text("tls_server_config: {cert_file: server.pem, key_file: server.key}\n")
+    async with serving(fleet_of(tmp_path), file, handshake=2) as url, AsyncExitStack() as stack:
+        trust = trusting(authority.file)
+        await status(url, trust)
+        threads = threading.active_count()
+        silent = await connected(stack, url, 50)
+        began = time.monotonic()
+        assert await status(url, trust) == 200
+        assert threading.active_count() == threads
+        assert time.monotonic() - began < 1
+        async with asyncio.timeout(10):
+            await asyncio.gather(*map(closed, silent))
+
+
+async def test_a_client_that_does_not_take_its_answer_is_dropped(tmp_path, monkeypatch):
+    monkeypatch.setattr(server, "SENDING", 0.5)
+
+    async def many() -> list[Family]:
+        family = gauge("ollama_many", "Fake.")
+        for index in range(49_000):
+            family.add(index, Labels(model=f"{index:0190d}"))
+        return [family]
+
+    async with serving(fleet_of(tmp_path, gpu=many)) as url:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port(url)))
+            client.sendall(b"GET /probe?target=gpu HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(20):
+                while not await hung_up(port(url), client):  # noqa: ASYNC110 -- the kernel tells nobody
+                    await asyncio.sleep(0.05)
+
+
+async def hung_up(server_port: int, client: socket.socket) -> bool:
+    """Whether the server's side of this connection is gone, by the kernel's own table."""
+    mine = f":{client.getsockname()[1]:04X}"
+    table = await asyncio.to_thread(Path("/proc/net/tcp").read_text)
+    states = {
+        fields[3]
+        for fields in map(str.split, table.splitlines()[1:])
+        if fields[1].endswith(f":{server_port:04X}") and fields[2].endswith(mine)
+    }
+    return "01" not in states
