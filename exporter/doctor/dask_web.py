@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from exporter.collectors import dask_native
 from exporter.collectors.base import Answer, NativeEndpoint
 from exporter.collectors.dask_workers import Worker
-from exporter.doctor.dask_bugs import MEDIAN
+from exporter.doctor import dask_bugs
 from exporter.doctor.exam import Visit, count, some
 from exporter.doctor.findings import Finding, error, warning
 from exporter.doctor.reach import brief
@@ -186,7 +186,7 @@ def _of_answers(answers: dict[str, Native]) -> list[Finding]:
     if empty:
         found.append(NATIVE_EMPTY.found(f"{count(len(empty), 'worker')} without Dask's own series: {some(empty)}"))
     if any(native.median for native in answers.values()):
-        found.append(MEDIAN.found("the workers have crick installed and give *_median_* metrics"))
+        found.append(dask_bugs.MEDIAN.found("the workers have crick installed and give *_median_* metrics"))
     processes: dict[tuple[tuple[bytes, bytes], ...], list[str]] = defaultdict(list)
     for name, native in answers.items():
         if native.process:

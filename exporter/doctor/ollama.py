@@ -68,11 +68,12 @@ class OllamaExam(Exam):
         """Whether an Ollama answers at the address: its version and its list of models."""
         timeout = self._target.timeout
         try:
-            self.visit.version = decode_version(await self._http.json("/api/version", timeout=timeout))
+            version = decode_version(await self._http.json("/api/version", timeout=timeout))
             self._installed = decode_installed(await self._http.json("/api/tags", timeout=timeout)).models
         except CollectError as failure:
             found = await reach.why(failure, self.visit.address, self._target, What.OLLAMA, timeout=timeout)
             return [*found, FORBIDS.found(str(failure))] if failure.reason is Reason.FORBIDDEN else found
+        self.visit.version = version
         self.answered = True
         return []
 

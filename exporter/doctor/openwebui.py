@@ -8,7 +8,7 @@ from typing import cast
 
 from exporter.collectors import openwebui_public as public
 from exporter.collectors.openwebui import OpenWebUICollector
-from exporter.collectors.openwebui_access import PATHS, TASKS, KeyState, state_of
+from exporter.collectors.openwebui_access import GATE, PATHS, KeyState, state_of
 from exporter.collectors.openwebui_answers import is_missing, version_of
 from exporter.collectors.openwebui_usage import SUMMARY
 from exporter.discover import What
@@ -136,7 +136,7 @@ class OpenWebUIExam(Exam):
         if self._target.api_key_file is None:
             return [NO_KEY.found("no api_key_file")]
         try:
-            answer = await self._http.ask(TASKS, key=True, timeout=self._target.timeout)
+            answer = await self._http.ask(GATE, key=True, timeout=self._target.timeout)
         except CollectError as failure:
             if failure.reason is Reason.SECRET:
                 self.visit.explained |= _KEYED_PARTS  # the check of the files says why
@@ -148,7 +148,7 @@ class OpenWebUIExam(Exam):
         if state not in _KEY_KINDS:
             return []  # not Open WebUI's word on keys; the collection says what it was
         self.visit.explained |= {"key"} if state is KeyState.RESTRICTED else _KEYED_PARTS
-        return [_KEY_KINDS[state].found(f"{TASKS} answered {answer.status}")]
+        return [_KEY_KINDS[state].found(f"{GATE} answered {answer.status}")]
 
     async def _analytics(self) -> list[Finding]:
         number = version_of(self.visit.version)

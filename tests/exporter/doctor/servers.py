@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import ssl
 import struct
 import time
@@ -22,7 +21,6 @@ from exporter.doctor.examine import Report, examine
 from exporter.doctor.findings import Finding
 from provisioning.config.model import Config
 
-HTML = web.Response(text="<!doctype html><title>Open WebUI</title>", content_type="text/html")
 NATIVE = 'dask_scheduler_workers{state="idle"} 1.0\ndask_scheduler_tasks_suspicious_total{task_prefix_name="inc"} 0.0\n'
 NATIVE_WORKER = 'dask_worker_tasks{state="executing"} 0.0\n'
 NODE = 'node_exporter_build_info{version="1.11.1"} 1\n'
@@ -33,6 +31,11 @@ Answer = Callable[[web.Request], web.StreamResponse]
 
 def text(body: str, *, status: int = 200, skew: float = 0.0) -> Answer:
     return lambda _: web.Response(text=body, status=status, headers=_date(skew))
+
+
+def page(_: web.Request) -> web.StreamResponse:
+    """What Open WebUI answers where it has no route."""
+    return web.Response(text="<!doctype html><title>Open WebUI</title>", content_type="text/html")
 
 
 def js(body: object, *, status: int = 200, skew: float = 0.0) -> Answer:
@@ -63,7 +66,7 @@ def openwebui(version: str = "0.12.4", **features: bool) -> dict[str, Answer]:
         "/ready": js({"status": True}),
         "/api/version": js({"version": version, "deployment_id": ""}),
         "/api/config": js(config),
-        "*": lambda _: web.Response(text="<!doctype html>", content_type="text/html"),
+        "*": page,
     }
 
 
@@ -203,7 +206,3 @@ async def found(system: str, own: tuple[str, ...] = (), **target: Any) -> dict[s
         configured.setdefault("timeout", "2s")
     (report,) = await reports(own, **{system: [configured]})
     return {finding.id: finding for finding in report.findings}
-
-
-def load_json(text_: str) -> Any:
-    return json.loads(text_)

@@ -267,6 +267,17 @@ async def test_nginx_asks_for_a_client_certificate_with_a_400(authority, pair, t
     assert "cert_file and key_file" in seen["wrong-system"].mend
 
 
+async def test_certificate_and_key_that_are_no_pair(authority, pair, tmp_path):
+    (tmp_path / "other").mkdir()
+    _, other_key = authority.write_pair(tmp_path / "other")
+    other_key.chmod(0o600)
+    async with serving(ollama(), tls=server_tls(*pair)) as port:
+        files = {"ca_file": authority.write_ca(tmp_path), "cert_file": pair[0], "key_file": other_key}
+        seen = await found("ollama", url=f"https://127.0.0.1:{port}", **files)
+    assert list(seen) == ["tls-failed"]
+    assert "do not make a pair" in seen["tls-failed"].seen
+
+
 async def test_a_certificate_that_ends_soon(authority, tmp_path):
     ca, pair = authority.write_ca(tmp_path), authority.write_pair(tmp_path, lasts=dt.timedelta(days=5, hours=1))
     async with serving(ollama(), tls=server_tls(*pair)) as port:
