@@ -91,7 +91,8 @@ class Tally:
         overflows = counter(
             "dask_cluster_event_window_overflows",
             "Times the scheduler's event window ran over between two looks, so that the counters of workers that"
-            " came and went may have missed some; look more often, or raise distributed.admin.low-level-log-length.",
+            " came and went may have missed some; look more often, or raise distributed.admin.low-level-log-length."
+            ' Heartbeat time-outs alone are counted from topic="scheduler", which every submission of a client fills.',
         )
         for topic in topics(version):
             overflows.add(self.overflows[topic], Labels(topic=topic))

@@ -100,6 +100,10 @@ class Cluster:
         assert self._scheduler is not None
         _end(self._scheduler)
 
+    def signal_scheduler(self, number: signal.Signals) -> None:
+        assert self._scheduler is not None
+        self._scheduler.send_signal(number)
+
     def start_worker(self, name: str, *, memory: str = "400MB", threads: int = 1, nanny: bool = True) -> None:
         arguments = [self.address, "--name", name, "--nthreads", str(threads), "--memory-limit", memory]
         arguments += ["--dashboard-address", "127.0.0.1:0", "--host", self.address.rpartition(":")[0]]

@@ -27,7 +27,7 @@ from tests.exporter.fakes import values
 from tests.exporter.golden import assert_parses, lint
 from tests.real.dask_cluster import VERSIONS, Cluster, until
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]  # the first run makes the environments
 TELLS_ALL = (2024, 8, 0)  # the first version whose events say everything we count
 UNEXPECTED, RETIRED = 'worker_removals{expected="false"}', 'worker_removals{expected="true"}'
 
@@ -35,8 +35,8 @@ UNEXPECTED, RETIRED = 'worker_removals{expected="false"}', 'worker_removals{expe
 class Watched:
     """A collector with its connections, looked through as the exporter does it."""
 
-    def __init__(self, address: str, **files: Path) -> None:
-        target = DaskTarget(name="main", scheduler=address, **files)  # type: ignore[arg-type]
+    def __init__(self, address: str, **more: Any) -> None:
+        target = DaskTarget(name="main", scheduler=address, **more)
         self.clock = Clock(0.0)
         self.wires = TargetWires()
         self.collector = DaskCollector(target, self.wires, HostNames([], "box"), time.time, self.clock)
@@ -78,8 +78,8 @@ def _holds(found: dict[str, float], name: str, value: Any) -> bool:
 
 
 @asynccontextmanager
-async def watched(cluster: Cluster, **files: Path) -> AsyncIterator[Watched]:
-    look = Watched(cluster.address, **files)
+async def watched(cluster: Cluster, **more: Any) -> AsyncIterator[Watched]:
+    look = Watched(cluster.address, **more)
     try:
         await until(_up(look), "the scheduler answers")
         yield look
@@ -209,6 +209,21 @@ async def test_scheduler_that_restarts(version: str, tmp_path: Path) -> None:
         assert after["worker_additions"] == 1 + there
         assert after["start_time_seconds"] > before["start_time_seconds"]
         assert after['event_window_overflows{topic="all"}'] == 0
+
+
+async def test_scheduler_that_hangs(version: str, tmp_path: Path) -> None:
+    async with Cluster(version, tmp_path) as cluster, watched(cluster, timeout="500ms") as look:
+        cluster.start_worker("alpha", nanny=False)
+        await look.workers(1)
+        cluster.signal_scheduler(signal.SIGSTOP)
+        for _ in range(3):
+            error = (await look.collect()).outcomes["identity"].error
+            assert error is not None
+            assert error.reason is Reason.TIMEOUT
+        cluster.signal_scheduler(signal.SIGCONT)
+        found = await look.workers(1)
+        assert found["worker_additions"] == 1
+        assert found[UNEXPECTED] == found['event_window_overflows{topic="all"}'] == 0
 
 
 async def test_mutual_tls(version: str, tmp_path: Path) -> None:

@@ -156,6 +156,17 @@ async def test_another_scheduler_that_was_there_before_us_brings_no_history() ->
     assert (await counted(dask))["worker_additions"] == 1
 
 
+async def test_older_scheduler_behind_the_same_address_brings_no_history() -> None:
+    fake = scheduler()
+    dask = collector(fake)
+    await counted(dask)
+    restart(fake, started=50.0)
+    await counted(dask)
+    restart(fake, started=40.0)
+    fake.answers["events-all"] = (added(45),)
+    assert (await counted(dask))["worker_additions"] == 0
+
+
 async def test_restart_between_two_questions_counts_nothing_twice() -> None:
     fake = scheduler(all=(added(2),))
     dask = collector(fake)
