@@ -27,6 +27,7 @@ MAX_FRAMES = 1024
 HANDSHAKE: Mapping[str, object] = {"compression": None, "python": (3, 11, 0), "pickle-protocol": 5}
 
 _OUT_OF_BAND = ("__Serialized__", "__Pickled__")
+_MARKS = (b"__Serialized__", b"__Pickled__", b"__Set__", b"__Enum__")
 _TLS_ALERT = b"\x15\x03"
 _ERROR_TEXT = 200
 
@@ -88,7 +89,9 @@ def decode(frame: bytes) -> Any:
         walker = msgpack.Unpacker(max_buffer_size=len(frame), strict_map_key=False)
         walker.feed(frame)
         walker.skip()
-        return msgpack.unpackb(frame, object_hook=_plain, use_list=False, strict_map_key=False, raw=False)
+        # The hook is a call for each of thousands of maps, and most messages hold nothing for it.
+        hook = _plain if any(mark in frame for mark in _MARKS) else None
+        return msgpack.unpackb(frame, object_hook=hook, use_list=False, strict_map_key=False, raw=False)
     except msgpack.OutOfData:
         raise CollectError(Reason.PROTOCOL, "sent a message that is cut short") from None
     except (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException) as error:

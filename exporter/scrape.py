@@ -270,8 +270,8 @@ def limit(families: Iterable[Family], most: int) -> tuple[list[Family], int]:
 
 def _without_doubles(family: Family) -> tuple[Family, int]:
     """One doubled series makes Prometheus refuse the whole scrape: the first one stays."""
-    first = {labels.pairs: (labels, value) for labels, value in reversed(family.samples)}
-    doubles = len(family.samples) - len(first)
+    doubles = len(family.samples) - len({labels.text() for labels, _ in family.samples})
     if not doubles:
         return family, 0
+    first = {labels.text(): (labels, value) for labels, value in reversed(family.samples)}
     return Family(family.name, family.kind, family.help, list(reversed(first.values()))), doubles

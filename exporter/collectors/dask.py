@@ -13,7 +13,7 @@ from exporter.collectors import dask_events, dask_native
 from exporter.collectors.base import Clock, Collector, Http, NativeEndpoint, Outcome, Part, Wires, once
 from exporter.collectors.dask_events import Removal, Tally, Version
 from exporter.collectors.dask_processing import ProcessingAges
-from exporter.collectors.dask_series import total_families, worker_families
+from exporter.collectors.dask_series import count_worker_series, total_families, worker_families
 from exporter.collectors.dask_windows import Event, Windows
 from exporter.collectors.dask_workers import Roster, Worker, valid_port
 from exporter.errors import CollectError, Reason
@@ -147,13 +147,12 @@ class DaskCollector(Collector):
 
     def _add_worker_series(self, look: Look) -> None:
         """Each worker's series, unless they would not all fit: then totals and quantiles stand for them."""
-        families = worker_families(look.workers)
-        wanted = sum(len(family.samples) for family in families) + _PROCESSING_SERIES * len(look.workers)
+        wanted = count_worker_series(look.workers) + _PROCESSING_SERIES * len(look.workers)
         if wanted + _RESERVE > self._target.series_limit:
             look.per_worker = False
             self.withheld = wanted
         else:
-            look.families += families
+            look.families += worker_families(look.workers)
 
     async def _identity(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
         seen = await look()

@@ -11,6 +11,7 @@ from exporter.families import Family, Labels, counter, gauge, number
 ALWAYS_SHOWN_STATUSES = ("running", "paused", "closing_gracefully")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 DIRECTIONS = ("incoming", "outgoing")
+_TRANSFER_KEYS = tuple(f"{way}_{what}" for way in DIRECTIONS for what in ("bytes", "count", "count_total"))
 
 
 def worker_families(workers: Sequence[Worker]) -> list[Family]:
@@ -36,6 +37,15 @@ def worker_families(workers: Sequence[Worker]) -> list[Family]:
             active.add(number(worker.transfer.get(f"{direction}_count")), labels)
             moved.add(number(worker.transfer.get(f"{direction}_count_total")), labels)
     return [info, status, *families, tasks, moving, active, moved]
+
+
+def count_worker_series(workers: Sequence[Worker]) -> int:
+    """How many series `worker_families` would give, without making them: ten thousand workers have 300,000."""
+    count = 2 * len(workers)  # info and status
+    for worker in workers:
+        count += sum([value(worker) is not None for _, _, value in _GAUGES]) + len(worker.tasks or ())
+        count += sum([number(worker.transfer.get(key)) is not None for key in _TRANSFER_KEYS])
+    return count
 
 
 def total_families(workers: Sequence[Worker]) -> list[Family]:

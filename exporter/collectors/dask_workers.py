@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -139,6 +140,7 @@ def valid_port(value: object) -> int | None:
     return value
 
 
+@lru_cache(maxsize=16_384)  # the same workers at every look
 def host_of(address: str) -> str | None:
     """The host in a Dask address such as `tcp://10.0.0.5:43210`."""
     try:

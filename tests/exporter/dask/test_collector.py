@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from exporter.collectors.base import Answer, NativeEndpoint, Outcome
 from exporter.collectors.dask import COLLECTOR, KEPT_WORKERS_SECONDS, DaskCollector
+from exporter.collectors.dask_series import count_worker_series, worker_families
+from exporter.collectors.dask_workers import Roster
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, encode
+from provisioning.config.hosts import HostNames
 from provisioning.config.model import HostTarget
 from tests.exporter.dask.recorded import NATIVE, VERSIONS, Clock, FakeScheduler, collector
 from tests.exporter.fakes import values
@@ -401,3 +404,16 @@ async def test_decoders_only_ever_raise_collect_errors(
                     families += await part.ask()
             encode(families + dask.standing(), openmetrics=False)
             dask.native_endpoints()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_worker_series_are_counted_without_making_them(version: str) -> None:
+    """The count decides whether they fit, so it must be exact, also for a worker that tells less."""
+    workers = FakeScheduler.of(version).answers["identity"]["workers"]
+    entry = dict(next(iter(workers.values())))
+    odd = {**entry, "memory_limit": None, "metrics": {"task_counts": {"memory": 1, "new-state": 2}, "transfer": {}}}
+    decoded = Roster(HostNames([], "box"), "10.0.0.5").decode(
+        {**workers, "tcp://10.0.0.99:1": odd, "tcp://10.0.0.98:1": {}}
+    )
+    assert len(decoded) == len(workers) + 2
+    assert count_worker_series(decoded) == sum(len(family.samples) for family in worker_families(decoded))
