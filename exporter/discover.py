@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from exporter.client.http import HttpClient, decode
 from exporter.client.rpc import RpcClient
+from exporter.client.tls_look import look
 from exporter.collectors import dask_workers
 from exporter.collectors.base import Answer
 from exporter.collectors.ollama_answers import decode_installed, decode_loaded, decode_version
@@ -104,12 +105,19 @@ async def dask_at(host: str, port: int, timeout: float) -> Service:
     try:
         reply = await client.call("identity")
     except CollectError as error:
-        if error.reason is Reason.TLS:
+        if error.reason in (Reason.TLS, Reason.CONNECT) and await _speaks_tls(host, port, timeout):
             return Service(What.OTHER, f"tls://{bracketed(host)}:{port}", wants_tls=True)
         raise
     finally:
         await client.close()
     return dask_identity(reply, url)
+
+
+async def _speaks_tls(host: str, port: int, timeout: float) -> bool:
+    try:
+        return (await look(host, port, TlsFiles(), check_hostname=False, timeout=timeout)).speaks_tls
+    except CollectError:
+        return False
 
 
 def dask_identity(reply: object, url: str) -> Service:
@@ -125,16 +133,16 @@ def dask_identity(reply: object, url: str) -> Service:
     return Service(What.DASK_NANNY if reply.get("type") == "Nanny" else What.OTHER, url)
 
 
-async def usual_places(host: str, timeout: float, ports: Iterable[int] = tuple(USUAL_PORTS)) -> list[Service]:
+async def usual_places(host: str, timeout: float, ports: Iterable[int]) -> list[Service]:
     """Everything that answers at these ports of one host."""
     looks = await look_around([host], timeout, ports)
     return [look.service for look in looks if look.service is not None]
 
 
-async def look_around(hosts: Iterable[str], timeout: float, ports: Iterable[int] = tuple(USUAL_PORTS)) -> list[Look]:
-    """One look at each of these ports of each host, a question taking at most `timeout` seconds."""
+async def look_around(hosts: Iterable[str], timeout: float, ports: Iterable[int] | None = None) -> list[Look]:
+    """One look at each of these ports (or all of USUAL_PORTS) of each host; a question takes at most `timeout` s."""
     slots = asyncio.Semaphore(AT_ONCE)
-    wanted = tuple(ports)
+    wanted = tuple(USUAL_PORTS if ports is None else ports)
     return await asyncio.gather(*(_look(host, port, timeout, slots) for host in hosts for port in wanted))
 
 
