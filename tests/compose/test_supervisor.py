@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from compose import cli
-from compose.native import record
+from compose.native import record, stop
 from compose.native.places import State
 from compose.native.record import Record, ServiceRecord
 from compose.native.rotating import RotatingLog, last_lines
@@ -230,18 +230,30 @@ def test_logs_shows_the_end_and_follows_across_rotation(state: State) -> None:
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
         assert follower.stdout is not None
-        assert follower.stdout.readline() == "late\n"
-        log.write(b"new\n")
-        assert follower.stdout.readline() == "new\n"
-        log.write(b"x" * 1000 + b"\n")
-        assert follower.stdout.readline() == "x" * 1000 + "\n"
-        log.write(b"after rotation\n")
-        assert follower.stdout.readline() == "after rotation\n"
-        follower.send_signal(signal.SIGINT)
-        assert follower.wait(5) == 130
+        try:
+            assert follower.stdout.readline() == "late\n"
+            for line in ("new\n", "x" * 1000 + "\n", "after rotation\n"):
+                log.write(line.encode())
+                assert follower.stdout.readline() == line
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(5) == 130
+        finally:
+            follower.kill()
     log.close()
 
 
 def test_only_the_owner_may_look_into_the_state(state: State) -> None:
     state.create()
     assert state.root.stat().st_mode & 0o777 == 0o700
+
+
+@linux
+def test_down_kills_a_supervisor_that_does_not_end_by_itself(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "_PATIENCE", 0.5)
+    with stack(state, {"exporter": [free_port()]}) as running:
+        pid = running.running("exporter")
+        os.kill(running.process.pid, signal.SIGSTOP)
+        result = CliRunner().invoke(cli.down, ["--state-dir", str(state.root)])
+        assert f"(process {running.process.pid}) does not end by itself and is killed" in result.output
+        until(lambda: not alive(pid), "its service dies with it", seconds=5)
+        assert record.supervisor(state) is None
