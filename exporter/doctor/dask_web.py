@@ -193,5 +193,5 @@ def _of_answers(answers: dict[str, Native]) -> list[Finding]:
             processes[native.process].append(name)
     shared = [names for names in processes.values() if len(names) > 1]
     if shared:
-        found.append(SHARED_PROCESS.found(f"one process answers for {some(shared[0])}"))
+        found.append(SHARED_PROCESS.found(f"one process answers for {some(sorted(shared[0]))}"))
     return found
