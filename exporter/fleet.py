@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from exporter.client.wires import TargetWires
 from exporter.collectors import registry
@@ -46,6 +47,7 @@ class Fleet:
         self._collectors = registry() if collectors is None else collectors
         self._wires: dict[str, TargetWires] = {}
         self._retired: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Event()
         self._apply(config)
 
     def reload(self) -> None:
@@ -78,6 +80,7 @@ class Fleet:
 
     async def close(self) -> None:
         """Stop all collections and close all connections."""
+        self._stopping.set()
         for name in list(self.watches):
             self._retire(name)
         if self._retired:
@@ -104,14 +107,25 @@ class Fleet:
 
     def _retire(self, name: str) -> None:
         task = asyncio.ensure_future(
-            _close(self.watches.pop(name), self.native_pages.pop(name, None), self._wires.pop(name))
+            self._close(self.watches.pop(name), self.native_pages.pop(name, None), self._wires.pop(name))
         )
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
+    async def _close(self, watch: Watch, page: NativePage | None, wires: TargetWires) -> None:
+        """When the last who waits for this target has been answered, or the exporter stops."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        waits: set[asyncio.Future[Any]] = {stopping, asyncio.ensure_future(_settled(watch, page))}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        if page is not None:
+            await page.close()
+        await watch.close()
+        stopping.cancel()
+        await asyncio.wait(waits)
+        await wires.close()
 
-async def _close(watch: Watch, page: NativePage | None, wires: TargetWires) -> None:
+
+async def _settled(watch: Watch, page: NativePage | None) -> None:
+    await watch.settled()
     if page is not None:
-        await page.close()
-    await watch.close()
-    await wires.close()
+        await page.settled()

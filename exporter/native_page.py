@@ -43,6 +43,11 @@ class NativePage:
                 Reason.TIMEOUT, f"the scheduler's /metrics gave no answer within {budget:.1f} s"
             ) from None
 
+    async def settled(self) -> None:
+        """Until nobody waits for an answer."""
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+
     async def close(self) -> None:
         """Stop asking."""
         if self._asking is not None:

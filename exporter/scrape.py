@@ -105,6 +105,11 @@ class Watch:
             return await self.collect(budget)
         return self.last
 
+    async def settled(self) -> None:
+        """Until no look is under way: those who wait for one still get it when its target leaves the configuration."""
+        while self._run is not None and self._run.done is not None:
+            await asyncio.wait({self._run.done})
+
     async def close(self) -> None:
         """Stop what is under way."""
         tasks = [part.task for part in self._kept.values() if part.task is not None]

@@ -22,13 +22,13 @@ DISTRIBUTION = "cluster-ai-dashboard"
 class SelfMetrics:
     """What the exporter says about itself."""
 
-    def __init__(self, fleet: Fleet, settings: WebSettings) -> None:
+    def __init__(self, fleet: Fleet, settings: WebSettings | None = None) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._registry.register(_FleetCollector(fleet))
-        self._registry.register(_DoorCollector(settings))
+        self._registry.register(_DoorCollector(settings or WebSettings(None)))
         self._requests = Counter(
             "cluster_ai_exporter_http_requests",
             "Requests answered, by endpoint and status.",

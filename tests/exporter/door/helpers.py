@@ -93,11 +93,11 @@ async def good() -> list[Family]:
     return families("good")
 
 
-def fleet_of(folder: Path, **parts: Callable[[], Awaitable[list[Family]]]) -> Fleet:
+def fleet_of(folder: Path, timeout: str = "20s", **parts: Callable[[], Awaitable[list[Family]]]) -> Fleet:
     """A fleet with one scripted Ollama target for each keyword: its name and its one part."""
     file = folder / "cluster-ai.yml"
     names = parts or {"gpu": good}
-    entries = ", ".join(f'{{name: {name}, url: "http://127.0.0.1:9", timeout: 20s}}' for name in names)
+    entries = ", ".join(f'{{name: {name}, url: "http://127.0.0.1:9", timeout: {timeout}}}' for name in names)
     file.write_text(f"targets: {{ollama: [{entries}]}}\n")
     fleet = Fleet(file, load(file), {"ollama": FakeCollector})
     for name, part in names.items():
