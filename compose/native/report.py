@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from compose.native import record
-from compose.native.places import State
+from compose.native.places import State, shown
 from compose.native.record import Record
 from compose.native.service import Condition
 
@@ -65,7 +66,7 @@ def as_text(seen: Seen) -> str:
         (one.name, str(one.state), one.url or "", str(one.pid or ""), _notes(one)) for one in seen.record.services
     ]
     targets = [(one.name, one.system, _word(one), one.error or "") for one in seen.targets]
-    title = f"config: {seen.record.config}" + (" (demo)" if seen.record.demo else "")
+    title = f"config: {shown(Path(seen.record.config))}" + (" (demo)" if seen.record.demo else "")
     return "\n".join(
         [
             title,
