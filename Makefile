@@ -45,14 +45,14 @@ tools: $(VENV)/.dev
 
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv
-	@echo 'Installing the locked packages into $(VENV) (about 40 MB to fetch, half a minute) ...'
+	@echo 'Installing the locked packages into $(VENV) (12 MB to fetch) ...'
 	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock | $(PROGRESS)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # The other locks are named too, so that pip refuses locks that disagree.
 $(VENV)/.dev: requirements.lock requirements-build.lock requirements-dev.lock pyproject.toml | venv
-	@echo 'Installing the locked packages for tests into $(VENV) (about 100 MB to fetch, a minute) ...'
+	@echo 'Installing the locked packages for tests into $(VENV) (about 50 MB to fetch) ...'
 	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock | $(PROGRESS)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@
