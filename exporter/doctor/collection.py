@@ -53,8 +53,13 @@ def _parts(visit: Visit, seen: Collection) -> list[Finding]:
     by_message: dict[str, list[str]] = {}
     for name, outcome in seen.outcomes.items():
         if outcome.error is not None and name not in visit.explained:
-            by_message.setdefault(str(outcome.error), []).append(name)
+            by_message.setdefault(_without_path(str(outcome.error)), []).append(name)
     return [PART_FAILS.found(f"{', '.join(names)}: {message}") for message, names in by_message.items()]
+
+
+def _without_path(message: str) -> str:
+    """Parts that fail alike at different paths are one finding."""
+    return message.partition(": ")[2] if message.startswith("/") else message
 
 
 def _pace(target: DaskTarget | HttpTarget, seen: Collection) -> list[Finding]:

@@ -147,7 +147,7 @@ class OpenWebUIExam(Exam):
             return await self._analytics()
         if state not in _KEY_KINDS:
             return []  # not Open WebUI's word on keys; the collection says what it was
-        self.visit.explained |= {"key"} if state is KeyState.RESTRICTED else _KEYED_PARTS
+        self.visit.explained |= _KEYED_PARTS
         return [_KEY_KINDS[state].found(f"{GATE} answered {answer.status}")]
 
     async def _analytics(self) -> list[Finding]:

@@ -67,6 +67,14 @@ async def test_what_the_key_is_told(key, status, detail, expected):
     assert seen[expected].severity == "error"
 
 
+async def test_some_paths_are_restricted(key):
+    told = js({"detail": "You are not allowed to use this."}, status=403)
+    answers = openwebui() | ADMIN | {"/api/models": told, "/api/v1/groups/": told}
+    seen = await look(answers, api_key_file=key)
+    assert list(seen) == ["part-fails"]
+    assert seen["part-fails"].seen.startswith("groups, models: Open WebUI does not let API keys use this path; allow")
+
+
 async def test_a_proxy_that_refuses_is_not_open_webuis_word(key):
     refused = js("no", status=403)
     seen = await look(openwebui() | ADMIN | {"/api/v1/evaluations/config": refused}, api_key_file=key)
