@@ -20,6 +20,7 @@ Kind = Literal["gauge", "counter"]
 _go_number: Callable[[float], str] = floatToGoString
 LABEL_LENGTH = 200
 _SAME_AS_GO = 1e6
+_NUMBERS = (int, float)
 # C0 and C1 controls, lone surrogates, line and paragraph separators, and the bidirectional overrides that reorder
 # text on a page.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -98,7 +99,9 @@ def counter(name: str, help: str) -> Family:
 
 def number(value: object) -> float | None:
     """`value` as a finite float, None when it is not a number: upstreams send null, strings and NaN."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if type(value) is float:  # the usual one; a large cluster asks this 25,000 times a scrape
+        return value if math.isfinite(value) else None
+    if isinstance(value, bool) or not isinstance(value, _NUMBERS):
         return None
     try:
         result = float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -32,6 +33,10 @@ async def serve(
     shard: Shard | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; scrapes under way are finished. Raises OSError when an address is taken."""
+    # A large answer is a hundred thousand objects without a cycle among them: looking for cycles every 700 objects,
+    # as Python does by default, costs a third of a collection's CPU.
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
     fleet = Fleet(file, config, shard=shard)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
