@@ -81,5 +81,4 @@ def _paragraph(report: Report) -> str:
 
 
 def _safe(text: str) -> str:
-    line = " ".join(text.split())
-    return printable(line if len(line) <= LONGEST else f"{line[:LONGEST]}...")
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")

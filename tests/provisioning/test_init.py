@@ -20,7 +20,6 @@ from tests.exporter.doctor.servers import (
     NATIVE,
     NODE,
     cluster,
-    js,
     listening,
     ollama,
     openwebui,
@@ -132,7 +131,7 @@ async def test_nothing_answers(usual, tmp_path):
 async def test_what_does_not_answer_as_itself_is_not_written(usual, tmp_path, monkeypatch):
     """A web page on Ollama's port, half an Ollama, Ollama on Open WebUI's port, a silent port."""
     out = tmp_path / "cluster-ai.yml"
-    half = {"/api/version": js({"version": "0.30.0"}), "/api/tags": js({"models": "none"})}
+    half = ollama(tags={"models": "none"})
     async with AsyncExitStack() as stack:
         fakes = [
             serving({"*": page("hello")}),
