@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
@@ -16,6 +17,8 @@ from exporter.doctor.findings import Finding, info, warning
 from exporter.errors import CollectError
 from exporter.families import number
 from provisioning.config.model import DaskTarget
+
+log = logging.getLogger(__name__)
 
 NO_WORKERS = info(
     "dask-no-workers", "The scheduler knows no worker at this moment.", "start workers, if some should be there"
@@ -117,14 +120,18 @@ class DaskExam(Exam):
         return []
 
     async def _clocks(self) -> list[Finding]:
-        found = self._worker_clocks()
+        return [*self._worker_clocks(), *await self._own_clock()]
+
+    async def _own_clock(self) -> list[Finding]:
+        """The scheduler's clock: by its web server, else by the newest heartbeat, which cannot be of the future."""
         if self._base is not None:
             http = self.visit.wires.http(self._target, self._base)
             try:
-                found += await clocks.check(http, "/health", self.visit.clock, timeout=self._target.timeout)
-            except CollectError:
-                return found  # the check of the native metrics says that nobody answers there
-        return found
+                return await clocks.check(http, "/health", self.visit.clock, timeout=self._target.timeout)
+            except CollectError as failure:
+                log.debug("no clock from the dashboard: %s", failure)  # the check of the native metrics says why
+        newest = max((worker.last_seen for worker in self._workers if worker.last_seen is not None), default=0.0)
+        return clocks.findings(max(0.0, newest - self.visit.clock()))
 
     def _worker_clocks(self) -> list[Finding]:
         """A heartbeat carries the worker's time (of its last sample, half a second old at most)."""

@@ -72,7 +72,8 @@ _AT_ONCE = 8
 _OK = 200
 _OWN = re.compile(rb"^\w+_(scheduler_(workers|clients|tasks)|worker_(tasks|threads))\b", re.MULTILINE)
 _PREFIX = re.compile(rb'[{,]task_prefix_name="((?:[^"\\]|\\.)*)"')
-_MEDIAN = re.compile(rb"^\w+_worker_\w+_median_\w+ ", re.MULTILINE)
+_MEDIAN = re.compile(rb"^\w+_worker_(tick_duration|task_duration|transfer_bandwidth)_median_", re.MULTILINE)
+_SAMPLE = re.compile(rb"^[A-Za-z_:]", re.MULTILINE)
 _PROCESS = re.compile(rb"^process_(start_time_seconds|virtual_memory_bytes) (\S+)", re.MULTILINE)
 
 
@@ -91,9 +92,9 @@ class Native:
         """Read the text format as far as it is needed here."""
         body = answer.body
         return cls(
-            series=sum(1 for line in body.splitlines() if line.strip() and not line.startswith(b"#")),
+            series=sum(1 for _ in _SAMPLE.finditer(body)),
             own=_OWN.search(body) is not None,
-            prefixes=len(set(_PREFIX.findall(body))),
+            prefixes=len({match[1] for match in _PREFIX.finditer(body)}),
             median=_MEDIAN.search(body) is not None,
             process=tuple(sorted(_PROCESS.findall(body))),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
+import time
 from contextlib import AsyncExitStack
 
 import pytest
@@ -165,6 +167,22 @@ async def test_the_schedulers_clock():
     async with serving(http) as dashboard, scheduler(cluster(dashboard)) as port:
         seen = await found("dask", scheduler=f"tcp://127.0.0.1:{port}")
     assert seen["clock-skew"].seen in {f"the target's clock is {s} s behind this machine's" for s in (59, 60)}
+
+
+async def test_the_clock_of_a_scheduler_without_http():
+    for ahead, expected in ((3600, True), (-3600, False)):
+        workers = {"tcp://127.0.0.1:1": worker(last_seen=time.time() + ahead, metrics={})}
+        async with scheduler(cluster(None, workers)) as port:
+            seen = await found("dask", scheduler=f"tcp://127.0.0.1:{port}")
+        assert ("clock-skew" in seen) == expected
+
+
+async def test_a_page_made_to_hurt():
+    """Long lines of almost the right words, and millions of empty ones."""
+    hurt = "a_worker_" * 50_000 + "\n" + "_scheduler" * 50_000 + "\n" * 200_000 + ',task_prefix_name="' * 20_000
+    async with asyncio.timeout(10):
+        seen = await look(web=hurt, workers=[{}], worker_web=hurt)
+    assert "dask-native-empty" in seen
 
 
 async def test_what_is_open_to_the_network():

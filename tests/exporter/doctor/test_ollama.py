@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 import pytest
 
-from exporter.client.wires import TargetWires
 from exporter.collectors.ollama import OllamaCollector
-from exporter.scrape import Watch
-from provisioning.config.hosts import HostNames
-from provisioning.config.model import OllamaTarget
 from tests.exporter.doctor.servers import found, js, ollama, reports, serving, text
 
 
@@ -102,34 +95,17 @@ async def test_a_clock_that_cannot_be_read(date):
     assert await look(ollama() | {"/api/version": version}) == {}
 
 
-async def test_the_generation_probe_is_left_out():
-    asked = []
+async def test_the_generation_probe_is_left_out(monkeypatch):
+    built = []
+    real = OllamaCollector.build
 
-    def generate(request):
-        asked.append(request.path)
-        return js({})(request)
+    def build(target, *more):
+        built.append(target.generation_probe.enabled)
+        return real(target, *more)
 
-    model = {"name": "tiny:latest", "digest": "d", "size": 1, "expires_at": "2200-01-01T00:00:00Z"}
-    answers = ollama(tags={"models": [model | {"capabilities": ["completion"]}]})
-    answers |= {"/api/ps": js({"models": [model]}), "/api/generate": generate, "/api/chat": generate}
-    async with serving(answers) as port:
-        target = OllamaTarget(name="a", url=f"http://127.0.0.1:{port}", generation_probe={"enabled": True})
-        assert await found("ollama", url=target.url, generation_probe={"enabled": True}) == {}
-        assert asked == []
-        await _collect(target, lambda: asked)  # the same servant, asked as the exporter does, is probed
-
-
-async def _collect(target, done):
-    wires = TargetWires()
-    watch = Watch(target, OllamaCollector.build(target, wires, HostNames([], "box"), time.time))
-    try:
-        async with asyncio.timeout(10):
-            while not done():
-                await watch.collect(2)
-                await asyncio.sleep(0.01)
-    finally:
-        await watch.close()
-        await wires.close()
+    monkeypatch.setattr(OllamaCollector, "build", build)
+    assert await look(generation_probe={"enabled": True}) == {}
+    assert built == [False]
 
 
 async def test_only_questions_that_read():
