@@ -13,7 +13,7 @@ PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real generate lock clean venv tools
+.PHONY: help run test check test-real bench generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make check      lint and check types'
 	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
+	@echo 'make bench      measure what the exporter costs, beside json_exporter and ollama-metrics where they are on PATH'
 	@echo 'make generate   rewrite the generated pages of docs/'
 	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
 	@echo 'make clean      remove what these made here; programs in ~/.cache/cluster-ai and state stay'
@@ -33,6 +34,10 @@ test: $(VENV)/.dev tools
 
 test-real: $(VENV)/.dev tools
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest -m real $(ARGS)
+
+# Tables of Markdown; docs/performance.md keeps those of one run. ARGS="ollama dask" measures those parts alone.
+bench: $(VENV)/.dev
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .

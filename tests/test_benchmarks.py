@@ -1,0 +1,41 @@
+"""The benchmarks run: what they measure is the real exporter against upstreams it understands."""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import closing
+
+from benchmarks import dask, encoding
+from benchmarks.processes import Client, exporter, stand_in
+from benchmarks.table import Row, Table
+from exporter.native import PrefixFilter
+
+
+def test_the_exporter_understands_the_stand_ins():
+    with stand_in("ollama", 3) as ollama, stand_in("dask", 4) as scheduler:
+        targets = {
+            "ollama": [{"name": "gpu", "url": f"http://127.0.0.1:{ollama.port}/below"}],
+            "dask": [{"name": "main", "scheduler": f"tcp://127.0.0.1:{scheduler.port}"}],
+        }
+        with exporter(targets) as our, closing(Client(our.port)) as client:
+            body = client.get("/metrics")[1]
+            assert our.cpu() > 0
+            assert our.rss() > 10
+    text = gzip.decompress(body).decode()
+    assert 'ollama_models_installed{location="local",system="ollama",target="gpu"} 3.0' in text
+    assert 'dask_cluster_workers{status="running",system="dask",target="main"} 4.0' in text
+    assert 'dask_cluster_collector_success{collector="processing",system="dask",target="main"} 1.0' in text
+
+
+def test_both_encoders_write_the_same():
+    assert encoding.ours(3) == encoding.theirs(3)
+
+
+def test_the_native_page_is_one():
+    assert PrefixFilter(10).apply(dask.native_page(20)).dropped == 10
+
+
+def test_a_table_says_what_is_met_and_what_is_missed():
+    text = Table("T", [Row("a", "1", "", "under 2", met=True), Row("b", "3", "", "under 2", met=False)]).text()
+    assert "| a | 1 |  | under 2: met |" in text
+    assert "| b | 3 |  | under 2: **missed** |" in text
