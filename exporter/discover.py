@@ -105,7 +105,7 @@ async def dask_at(host: str, port: int, timeout: float) -> Service:
     try:
         reply = await client.call("identity")
     except CollectError as error:
-        if error.reason in (Reason.TLS, Reason.CONNECT) and await _speaks_tls(host, port, timeout):
+        if error.reason in (Reason.TLS, Reason.CONNECT) and await speaks_tls(host, port, timeout):
             return Service(What.OTHER, f"tls://{bracketed(host)}:{port}", wants_tls=True)
         raise
     finally:
@@ -113,7 +113,8 @@ async def dask_at(host: str, port: int, timeout: float) -> Service:
     return dask_identity(reply, url)
 
 
-async def _speaks_tls(host: str, port: int, timeout: float) -> bool:
+async def speaks_tls(host: str, port: int, timeout: float) -> bool:
+    """Whether TLS is spoken there, with a good certificate or not."""
     try:
         return (await look(host, port, TlsFiles(), check_hostname=False, timeout=timeout)).speaks_tls
     except CollectError:

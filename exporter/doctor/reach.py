@@ -101,7 +101,6 @@ _UNKNOWN: dict[Reason, Kind] = {
     Reason.TIMEOUT: NO_ANSWER,
     Reason.CONNECT: UNREACHABLE,
     Reason.INTERNAL: UNREACHABLE,
-    Reason.TLS: TLS_FAILED,
 }
 _TROUBLES: dict[Trouble, Kind] = {
     Trouble.NO_TLS: WANTS_PLAIN,
@@ -127,7 +126,7 @@ async def why(failure: CollectError, address: str, files: TlsFiles, expected: Wh
         return [REFUSED.found(brief(failure), await _elsewhere(address, expected))]
     if urlsplit(address).scheme in _TLS_SCHEMES:
         return [await _why_with_tls(failure, address, files, expected, timeout)]
-    if failure.reason is not Reason.TIMEOUT and await speaks_tls(address):
+    if failure.reason is not Reason.TIMEOUT and await _speaks_tls(address):
         return [WANTS_TLS.found(f"{address} is written without TLS, and TLS is spoken there")]
     return [await _stranger(failure, address, expected)]
 
@@ -144,21 +143,12 @@ async def _why_with_tls(
         trouble = await _tls_trouble(failure, address, files, timeout)
         if trouble.id != WANTS_PLAIN.id:
             return trouble
-    if failure.reason is Reason.CLIENT_ERROR and files.cert_file is None and await speaks_tls(address):
+    if failure.reason is Reason.CLIENT_ERROR and files.cert_file is None and await _speaks_tls(address):
         mend = (
             "nginx answers so when it wants a client certificate: give cert_file and key_file, or correct the address"
         )
         return WRONG_SYSTEM.found(brief(failure), mend)
     return await _stranger(failure, address, expected)
-
-
-async def speaks_tls(address: str) -> bool:
-    """Whether TLS is spoken at an address, with a good certificate or not."""
-    host, port = _host_and_port(address)
-    try:
-        return (await look(host, port, TlsFiles(), check_hostname=False, timeout=LOOK_SECONDS)).speaks_tls
-    except CollectError:
-        return False
 
 
 async def certificate(visit: Visit, files: TlsFiles) -> list[Finding]:
@@ -178,7 +168,7 @@ async def _tls_trouble(failure: CollectError, address: str, files: TlsFiles, tim
     try:
         seen = await look(host, port, files, check_hostname=address.startswith("https:"), timeout=timeout)
     except CollectError as broken:
-        return TLS_FAILED.found(str(broken))
+        return (NO_ANSWER if broken.reason is Reason.TIMEOUT else TLS_FAILED).found(brief(broken))
     if seen.trouble is None:
         return (UNREACHABLE if failure.reason is Reason.CONNECT else TLS_FAILED).found(brief(failure))
     return _TROUBLES[seen.trouble].found(f"{address}: {seen.words or failure}")
@@ -219,6 +209,10 @@ async def _who(address: str) -> Service | None:
     found = await asyncio.gather(*ways, return_exceptions=True)
     known = [service for service in found if isinstance(service, Service) and service.what is not What.OTHER]
     return known[0] if known else None
+
+
+async def _speaks_tls(address: str) -> bool:
+    return await discover.speaks_tls(*_host_and_port(address), LOOK_SECONDS)
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

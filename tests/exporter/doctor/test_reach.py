@@ -75,6 +75,34 @@ async def test_hanging_up():
         assert list(await found("dask", scheduler=f"tcp://127.0.0.1:{port}")) == ["unreachable"]
 
 
+@pytest.mark.parametrize(("system", "key", "scheme"), [("ollama", "url", "https"), ("dask", "scheduler", "tls")])
+async def test_no_tls_and_nobody_known(system, key, scheme, monkeypatch, tmp_path):
+    monkeypatch.setattr(reach, "LOOK_SECONDS", 0.3)
+    ca = Authority("any").write_ca(tmp_path)
+
+    async def banner(reader, writer):
+        writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
+        await silent(reader, writer)
+
+    async def hang_up(reader, writer):
+        await reader.read(1)
+
+    for serve, expected in ((banner, "wrong-system"), (hang_up, "unreachable"), (silent, "no-answer")):
+        async with listening(serve) as port:
+            seen = await found(system, timeout="300ms", ca_file=ca, **{key: f"{scheme}://127.0.0.1:{port}"})
+        assert list(seen) == [expected]
+
+
+async def test_a_web_server_that_fails_after_the_handshake(authority, pair, tmp_path):
+    async def hang_up(reader, writer):
+        await reader.read(1)
+
+    ca = authority.write_ca(tmp_path)
+    async with listening(hang_up, server_tls(*pair)) as port:
+        files = {"ca_file": ca, "cert_file": pair[0], "key_file": pair[1]}
+        assert list(await found("ollama", url=f"https://127.0.0.1:{port}", **files)) == ["unreachable"]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
