@@ -29,11 +29,11 @@ from compose.native.ports import Address
 WORKERS = ("worker-1", "worker-2", "worker-3", "worker-4")
 GUEST = WORKERS[-1]  # leaves and comes back
 MEMORY = 400 << 20  # bytes a worker; spills above MEMORY * _SPILL
-_SPILL = 0.3
+_SPILL = 0.1
 WAVES, WAVE = 8, 14  # waves in a round, parts in a wave
-PART = 2 << 20  # bytes of one loaded part
-HEAVY_PART = 7 << 19  # in a heavy round: all parts together are a little more than the workers keep in memory
-HEAVY_EVERY = 8  # rounds; each spills some hundred MB, and somebody's disk should not see that all day
+PART = 1 << 19  # bytes of one loaded part
+HEAVY_PART = 3 << 19  # in a heavy round: all parts together are a little more than the workers keep in memory
+HEAVY_EVERY = 8  # rounds; each spills a hundred MB or so, and somebody's disk should not see that all day
 BREATH = 4.0  # s between two waves
 LONG_TASK = 240.0  # s
 FAILING = 0.25  # share of the evaluations

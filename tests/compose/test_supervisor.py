@@ -20,7 +20,8 @@ from compose.native.places import State
 from compose.native.record import Record, ServiceRecord
 from compose.native.rotating import RotatingLog, last_lines
 from compose.native.service import Condition
-from tests.compose.running import alive, free_port, stack, until
+from tests.compose.running import alive, stack, until
+from tests.ports import free_port
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux kills children with their parent")
 

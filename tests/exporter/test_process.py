@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiohttp.test_utils import unused_port
+
+from tests.ports import free_port
 
 CLUSTER_AI = str(Path(sys.executable).with_name("cluster-ai"))
 CONFIG = 'targets: {ollama: [{name: gpu-1, url: "http://127.0.0.1:%d"}]}\n'
@@ -31,7 +32,7 @@ class Process:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.port = unused_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = file.with_suffix(".log")
         command = [CLUSTER_AI, "exporter", "--config", str(file)]
@@ -54,7 +55,7 @@ class Process:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Process]:
     file = tmp_path / "cluster-ai.yml"
-    file.write_text(CONFIG % unused_port())
+    file.write_text(CONFIG % free_port())
     process = Process(file)
     yield process
     process.process.kill()

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from aiohttp.test_utils import TestClient, TestServer, unused_port
+from aiohttp.test_utils import TestClient, TestServer
 from click.testing import CliRunner
 
 from exporter.cli import exporter
@@ -24,6 +24,7 @@ from provisioning.render.places import Places
 from provisioning.render.prometheus import settings
 from tests.exporter.fakes import FakeCollector, families
 from tests.exporter.test_process import wait_for
+from tests.ports import free_port
 from tests.tools import tool
 
 NAMES = [f"gpu-{number}" for number in range(6)]
@@ -107,8 +108,8 @@ def stack(tmp_path: Path) -> Iterator[str]:
     """Two shards and a Prometheus; gives the address of the latter."""
     program = tool("prometheus")
     file = tmp_path / "cluster-ai.yml"
-    prometheus = f"127.0.0.1:{unused_port()}"
-    file.write_text(text([f"127.0.0.1:{unused_port()}", f"127.0.0.1:{unused_port()}"], prometheus))
+    prometheus = f"127.0.0.1:{free_port()}"
+    file.write_text(text([f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"], prometheus))
     config = load(file)
     rendered = settings(config, PLACES)
     for job in rendered["scrape_configs"]:

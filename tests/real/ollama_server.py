@@ -7,7 +7,6 @@ import fcntl
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.ports import free_port
 from tests.real.tiny_gguf import write_tiny_model
 
 MODULE = "github.com/ollama/ollama@v0.6.5"  # the newest that builds as it is; one that is found may be newer
@@ -65,9 +65,7 @@ class OllamaServer:
         self.folder = folder
         self._environment = environment
         self.binary = find_ollama()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
         self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)

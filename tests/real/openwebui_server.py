@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from tests.ports import free_port
 from tests.real.ollama_server import wait_until
 
 VERSION = "0.12.4"
@@ -69,13 +69,6 @@ def _run(*command: str) -> None:
     run = subprocess.run(["nice", *command], capture_output=True, text=True, check=False)
     if run.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{run.stdout[-2000:]}\n{run.stderr[-4000:]}")
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class HeldProvider:

@@ -23,7 +23,8 @@ from provisioning.config.load import load
 from provisioning.config.model import Config, DaskTarget, TlsFiles
 from provisioning.init.cli import init
 from tests.certificates import DAY, Authority
-from tests.real.dask_cluster import Cluster, free_port, python_of, until
+from tests.ports import free_port
+from tests.real.dask_cluster import Cluster, python_of, until
 from tests.real.ollama_server import OllamaServer
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]  # the first run makes the environments

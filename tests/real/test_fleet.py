@@ -18,7 +18,8 @@ import yaml
 from provisioning.config.load import load
 from provisioning.render import render
 from provisioning.render.places import Places
-from tests.real.dask_cluster import VERSIONS, Cluster, free_port, until
+from tests.ports import free_port
+from tests.real.dask_cluster import VERSIONS, Cluster, until
 from tests.real.ollama_server import OllamaServer
 from tests.real.openwebui_server import running as running_openwebui
 from tests.tools import tool

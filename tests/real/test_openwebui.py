@@ -21,8 +21,9 @@ from exporter.families import encode
 from exporter.scrape import Collection, Watch
 from provisioning.config.model import OpenWebUITarget
 from tests.exporter.openwebui.recorded import Recorder, collector
+from tests.ports import free_port
 from tests.real.ollama_server import OllamaServer, wait_until
-from tests.real.openwebui_server import VERSION, HeldProvider, OpenWebUI, Person, free_port, running
+from tests.real.openwebui_server import VERSION, HeldProvider, OpenWebUI, Person, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1500)]
 

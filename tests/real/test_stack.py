@@ -22,7 +22,8 @@ import pytest
 
 from compose.native import record
 from compose.native.places import State
-from tests.compose.running import alive, free_port, until
+from tests.compose.running import alive, until
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
 SERVICES = ("exporter", "prometheus", "alertmanager", "node_exporter", "grafana", "dask")
@@ -34,7 +35,7 @@ class Stack:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.state = State(folder / "state")
-        self.ports = {name: free_port() for name in SERVICES}
+        self.ports = {name: free_port(run=2) for name in SERVICES}  # the demo's dashboard is beside its scheduler
         # Without a Grafana named for the test, none: a download is not what is tested here.
         self._environment = {**os.environ, "GRAFANA_HOME": os.environ.get("GRAFANA_HOME", "/nonexistent")}
 
