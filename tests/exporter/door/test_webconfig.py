@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -239,3 +240,11 @@ def test_what_is_probably_not_meant_is_said(folder, caplog):
     assert "http2: true has no effect" in said
     assert "without TLS" in said
     assert "different costs" in said
+
+
+def test_the_example_of_the_documentation_works(folder):
+    page = (Path(__file__).parents[3] / "docs" / "exporter.md").read_text()
+    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    loaded = load(written(folder, example))
+    assert loaded.tls is not None
+    assert list(loaded.config.basic_auth_users) == ["prometheus"]
