@@ -13,7 +13,7 @@ from exporter.door.listen import Address
 from exporter.door.settings import WebSettings
 
 log = logging.getLogger(__name__)
-KEEPALIVE = 30.0  # seconds for a whole request head, and between two; aiohttp's own hour lets the half-sent stay open
+KEEPALIVE = 28.0  # seconds for a whole request head, and between two; aiohttp's own hour lets the half-sent stay open
 HANDSHAKE = 15.0  # seconds for TLS; a client that says nothing costs a socket for as long
 SENDING = 30.0  # seconds a client has to take its answer
 SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM

@@ -91,7 +91,7 @@ def _every_target() -> dict[str, Row]:
 
 def _self() -> dict[str, Row]:
     metrics = SelfMetrics(Fleet(Path("cluster-ai.yml"), Config(targets=Targets())))
-    metrics.requests.labels("/probe", "200").inc()
+    metrics.answered("/probe", 200)
     rows: dict[str, Row] = {}
     for family in parse(metrics.text(openmetrics=False)):
         if family.name.startswith("cluster_ai_") and not family.name.endswith("_created"):
