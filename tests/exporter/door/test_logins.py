@@ -124,7 +124,7 @@ async def test_an_unknown_name_costs_what_a_known_one_does():
             taken.append(time.perf_counter() - began)
     logins.close()
     slow, fast = sorted(map(statistics.median, seconds.values()), reverse=True)
-    assert slow / fast <= 1.2
+    assert slow / fast <= 1.5  # 1.2 on a quiet machine; a stand-in of another cost is 2 or more
 
 
 async def test_bcrypt_never_runs_on_the_event_loop_and_once_at_a_time(monkeypatch):

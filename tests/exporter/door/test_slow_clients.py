@@ -16,6 +16,7 @@ from exporter.door import server
 from exporter.families import Family, Labels, gauge
 from tests.exporter.door.helpers import LOOPBACK, Authority, fleet_of, serving, trusting
 
+SPARE = 4  # threads that compress answers and check passwords come and go; none belongs to a client
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -64,7 +65,7 @@ async def test_500_slow_heads_do_not_hold_up_a_scrape_and_are_dropped(tmp_path):
         began = time.monotonic()
         assert await status(url) == 200
         assert time.monotonic() - began < 1
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads + SPARE
         dripping = asyncio.create_task(drip(slow[0][1]))
         async with asyncio.timeout(10):
             await asyncio.gather(*map(closed, slow))
@@ -90,7 +91,7 @@ async def test_50_silent_tls_clients_do_not_hold_up_a_scrape_and_are_dropped(tmp
         silent = await connected(stack, url, 50)
         began = time.monotonic()
         assert await status(url, trust) == 200
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads + SPARE
         assert time.monotonic() - began < 1
         async with asyncio.timeout(10):
             await asyncio.gather(*map(closed, silent))
