@@ -60,9 +60,10 @@ WORKER_PORTS = warning(
 )
 SHARED_PROCESS = warning(
     "dask-shared-process",
-    "Several workers share one process or one HTTP port; Dask then shows one worker's numbers for all of them (B6, "
-    "dask/distributed#8544; all versions).",
-    "run each worker in a process of its own, with a dashboard port of its own (no fixed port with --nworkers)",
+    "Workers share a process with the scheduler, or an HTTP port with each other. Dask registers its metrics once a "
+    "process, so each /metrics there has the series of the scheduler and of a worker, and sums over all of them count "
+    "twice (B6; all versions). Process and Python metrics are those of the whole process.",
+    "run the scheduler and each worker in processes of their own (LocalCluster(processes=True), the commands)",
 )
 
 MANY = 1_000  # prefixes; about 8,000 series and a tenth of a second of the scheduler's time at each scrape
@@ -70,11 +71,11 @@ SAMPLES = 50_000  # the sample_limit that is rendered for native scrapes
 ASKED = 20  # workers
 _AT_ONCE = 8
 _OK = 200
-_OWN = re.compile(rb"^\w+_(scheduler_(workers|clients|tasks)|worker_(tasks|threads))\b", re.MULTILINE)
+_SCHEDULER = re.compile(rb"^\w+_scheduler_(workers|clients|tasks)\b", re.MULTILINE)
+_WORKER = re.compile(rb"^\w+_worker_(tasks|threads)\b", re.MULTILINE)
 _PREFIX = re.compile(rb'[{,]task_prefix_name="((?:[^"\\]|\\.)*)"')
 _MEDIAN = re.compile(rb"^\w+_worker_(tick_duration|task_duration|transfer_bandwidth)_median_", re.MULTILINE)
 _SAMPLE = re.compile(rb"^[A-Za-z_:]", re.MULTILINE)
-_PROCESS = re.compile(rb"^process_(start_time_seconds|virtual_memory_bytes) (\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +83,10 @@ class Native:
     """What one /metrics says."""
 
     series: int
-    own: bool  # series of Dask itself
+    scheduler: bool  # has series of a scheduler
+    worker: bool  # has series of a worker
     prefixes: int
     median: bool
-    process: tuple[tuple[bytes, bytes], ...]  # alike for two workers of one process
 
     @classmethod
     def of(cls, answer: Answer) -> Native:
@@ -93,10 +94,10 @@ class Native:
         body = answer.body
         return cls(
             series=sum(1 for _ in _SAMPLE.finditer(body)),
-            own=_OWN.search(body) is not None,
+            scheduler=_SCHEDULER.search(body) is not None,
+            worker=_WORKER.search(body) is not None,
             prefixes=len({match[1] for match in _PREFIX.finditer(body)}),
             median=_MEDIAN.search(body) is not None,
-            process=tuple(sorted(_PROCESS.findall(body))),
         )
 
 
@@ -170,7 +171,7 @@ def spread(endpoints: Sequence[NativeEndpoint], most: int) -> list[NativeEndpoin
 def _of_scheduler(native: Native, where: str) -> list[Finding]:
     if not native.series:
         return [NO_PROMETHEUS_CLIENT.found(f"{where} answers 200 without a series")]
-    if not native.own:
+    if not native.scheduler:
         return [NATIVE_EMPTY.found(f"{where} has {native.series} series and none of Dask's own")]
     seen = f"{native.prefixes} task prefixes, {native.series} series in {where}"
     if native.series > SAMPLES:
@@ -181,18 +182,14 @@ def _of_scheduler(native: Native, where: str) -> list[Finding]:
 def _of_answers(answers: dict[str, Native]) -> list[Finding]:
     found: list[Finding] = []
     bare = [name for name, native in answers.items() if not native.series]
-    empty = [name for name, native in answers.items() if native.series and not native.own]
+    empty = [name for name, native in answers.items() if native.series and not native.worker]
     if bare:
         found.append(NO_PROMETHEUS_CLIENT.found(f"{count(len(bare), 'worker')} without a series: {some(bare)}"))
     if empty:
         found.append(NATIVE_EMPTY.found(f"{count(len(empty), 'worker')} without Dask's own series: {some(empty)}"))
     if any(native.median for native in answers.values()):
         found.append(dask_bugs.MEDIAN.found("the workers have crick installed and give *_median_* metrics"))
-    processes: dict[tuple[tuple[bytes, bytes], ...], list[str]] = defaultdict(list)
-    for name, native in answers.items():
-        if native.process:
-            processes[native.process].append(name)
-    shared = [names for names in processes.values() if len(names) > 1]
+    shared = [name for name, native in answers.items() if native.scheduler]
     if shared:
-        found.append(SHARED_PROCESS.found(f"one process answers for {some(sorted(shared[0]))}"))
+        found.append(SHARED_PROCESS.found(f"/metrics of {some(shared)} has the scheduler's series too"))
     return found

@@ -115,6 +115,15 @@ async def test_a_cluster_and_every_wrong_address_of_it(version, tmp_path):
     assert "is a Dask scheduler, not Ollama" in found["ollama_rpc"]["wrong-system"].seen
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_workers_that_were_started_together_are_no_shared_process(version, tmp_path):
+    async with Cluster(version, tmp_path) as cluster:
+        for name in "abcde":
+            cluster.start_worker(name)
+        await workers(cluster.address, 5)
+        assert (await look(dask={"scheduler": cluster.address}))["dask"] == {}
+
+
 async def test_a_scheduler_without_prometheus_client(tmp_path, monkeypatch):
     hidden = tmp_path / "hidden"
     hidden.mkdir()
@@ -158,7 +167,7 @@ async def test_workers_of_one_process_and_too_many_prefixes(tmp_path):
     async with _in_one_process(VERSIONS[-1], tmp_path) as address:
         found = await look(dask={"scheduler": address})
     assert set(found["dask"]) == {"dask-no-nanny", "dask-shared-process", "dask-many-prefixes"}
-    assert found["dask"]["dask-shared-process"].seen == "one process answers for 0, 1"
+    assert found["dask"]["dask-shared-process"].seen.endswith("has the scheduler's series too")
     prefixes, series = (int(word) for word in found["dask"]["dask-many-prefixes"].seen.split() if word.isdigit())
     assert 1100 <= prefixes < 1110
     assert series > 8 * prefixes

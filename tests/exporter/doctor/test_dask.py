@@ -132,11 +132,21 @@ async def test_workers_without_http():
     assert seen["dask-no-http"].seen == "1 worker without an HTTP port: b"
 
 
-async def test_two_workers_in_one_process():
-    """Both ports answer with the same process's numbers (B6)."""
-    seen = await look(workers=[{"name": "a"}, {"name": "b"}], worker_web=NATIVE_WORKER + PYTHON.format(5, 6))
+async def test_a_worker_in_the_schedulers_process():
+    """Its page has the scheduler's series too (B6)."""
+    seen = await look(workers=[{"name": "a"}], worker_web=NATIVE_WORKER + NATIVE)
     assert list(seen) == ["dask-shared-process"]
-    assert seen["dask-shared-process"].seen == "one process answers for a, b"
+    assert seen["dask-shared-process"].seen == "/metrics of a has the scheduler's series too"
+
+
+async def test_a_scheduler_that_shows_a_workers_series_only():
+    assert "dask-native-empty" in await look(web=NATIVE_WORKER, workers=[{}])
+
+
+async def test_workers_that_look_alike_are_still_two():
+    """Workers that were started together often have the same start time and memory."""
+    page = NATIVE_WORKER + PYTHON.format(5, 6)
+    assert await look(workers=[{"name": "a"}, {"name": "b"}], worker_web=page) == {}
 
 
 async def test_two_workers_that_name_one_port():

@@ -11,6 +11,7 @@ import pytest
 
 from exporter.doctor import clocks, examine
 from exporter.doctor.examine import local_addresses
+from provisioning.config.model import SYSTEMS
 from tests.exporter.doctor.servers import found, ollama, openwebui, serving
 
 
@@ -101,3 +102,7 @@ async def test_every_connection_is_closed(monkeypatch):
 
 def test_own_addresses_are_those_that_others_can_reach():
     assert not [address for address in local_addresses() if address.startswith(("127.", "::1", "fe80"))]
+
+
+def test_every_system_has_an_exam():
+    assert tuple(examine.EXAMS) == SYSTEMS
