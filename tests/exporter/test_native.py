@@ -220,6 +220,13 @@ def test_openmetrics_stays_openmetrics():
     assert "dask_cluster_native_prefixes_dropped" in families
 
 
+def test_openmetrics_keeps_what_has_the_same_labels_together():
+    text = PrefixFilter(2).apply(OPENMETRICS.encode()).text
+    assert list(parse_openmetrics(text))  # which refuses a page that does not
+    ours = [line for line in text.splitlines() if line.startswith("dask_scheduler_tasks") and OTHER not in line]
+    assert ours == [line for line in OPENMETRICS.splitlines() if line.startswith("dask_scheduler_tasks")]
+
+
 def test_odd_prefixes_are_passed_on_as_they_are():
     names = [r"a\"b", r"back\\slash", r"line\nbreak", "braces} {", "comma, x=", "é", r"end\\", "{task_prefix_name="]
     body = page({name: index + 1 for index, name in enumerate(names)})
