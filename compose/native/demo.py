@@ -32,8 +32,8 @@ MEMORY = 400 << 20  # bytes a worker; spills above MEMORY * _SPILL
 _SPILL = 0.1
 WAVES, WAVE = 8, 14  # waves in a round, parts in a wave
 PART = 1 << 19  # bytes of one loaded part
-HEAVY_PART = 3 << 19  # in a heavy round: all parts together are a little more than the workers keep in memory
-HEAVY_EVERY = 8  # rounds; each spills a hundred MB or so, and somebody's disk should not see that all day
+HOARD, HOARDED = 8, 8 << 20  # in a heavy round: parts that one worker holds, more than it keeps in memory
+HEAVY_EVERY = 8  # rounds; each spills some ten MB, and somebody's disk should not see that all day
 BREATH = 4.0  # s between two waves
 LONG_TASK = 240.0  # s
 FAILING = 0.25  # share of the evaluations
@@ -162,15 +162,15 @@ def _staying(client: Client) -> list[str]:
 
 
 async def _round(client: Client, number: int) -> None:
-    """Loads parts in waves and keeps them, so that memory fills and now and then spills; then reads them all again.
+    """Loads parts in waves and keeps them, so that memory fills, in a heavy round over the brim; then reads them again.
 
     What it made is let go when it returns.
     """
-    size = HEAVY_PART if number % HEAVY_EVERY == 1 else PART
+    hoard = _hoard(client, number) if number % HEAVY_EVERY == 1 else []
     parts: list[Future[Any]] = []
     results: list[Future[Any]] = []
     for wave in range(WAVES):
-        fresh = [client.submit(load, index, size, key=f"load-{number}-{wave}-{index}") for index in range(WAVE)]
+        fresh = [client.submit(load, index, PART, key=f"load-{number}-{wave}-{index}") for index in range(WAVE)]
         results += _each(client, tokenize, fresh, f"{number}-{wave}")
         parts += fresh
         await wait([*fresh, *results])
@@ -183,8 +183,19 @@ async def _round(client: Client, number: int) -> None:
     results += _each(client, embed, joined, f"{number}")
     # Some of these fail; nobody asks for their results, as with a notebook left open.
     results += [client.submit(evaluate, step, key=f"evaluate-{number}-{step}") for step in range(12)]
+    # Read in the order they were made, so that each hoarded part comes back from the disk once.
+    results += _each(client, tokenize, hoard, f"{number}-hoard")
     await wait(results)
     await asyncio.sleep(PAUSE)
+
+
+def _hoard(client: Client, number: int) -> list[Future[Any]]:
+    """Large parts, all on one worker that stays: it must spill some of them."""
+    worker = _staying(client)[:1]
+    return [
+        client.submit(load, index, HOARDED, key=f"load-{number}-hoard-{index}", workers=worker)
+        for index in range(HOARD)
+    ]
 
 
 def _each(client: Client, function: Callable[..., Any], inputs: list[Future[Any]], title: str) -> list[Future[Any]]:
