@@ -77,7 +77,8 @@ async def test_a_call_that_hangs_is_shown_as_such(tmp_path):
         session.get(url) as answer,
     ):
         text = await answer.text()
-    assert re.search(rf" under way +- +-  GET /api/ps at {where}$", text, re.MULTILINE)
+    [(took, said)] = re.findall(rf"(\S+ \S+) +- +-  GET /api/ps at {where}(.*)$", text, re.MULTILINE)
+    assert took == "under way" or said == ": no answer before the deadline"
     assert "no answer within 0.5 s" in text
 
 
@@ -102,6 +103,27 @@ async def test_it_waits_for_a_look_under_way_and_then_looks_itself(tmp_path):
         assert (await first).status == 200
         text = await (await debug).text()
     assert [call for _, _, call, _, _ in LINE.findall(text)] == ["GET /2"]
+
+
+async def test_a_page_says_when_nothing_was_asked_and_when_calls_were_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_CALLS", 2)
+
+    async def quiet() -> list[Family]:
+        return []
+
+    async def busy() -> list[Family]:
+        for number in range(5):
+            with calling(f"GET /{number}", "x"):
+                pass
+        return []
+
+    async with serving(fleet_of(tmp_path, quiet=quiet, busy=busy)) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/probe?target=quiet&debug=true") as answer:
+            assert "\nNothing: every answer was kept" in await answer.text()
+        async with session.get(f"{url}/probe?target=busy&debug=true") as answer:
+            text = await answer.text()
+    assert [call for _, _, call, _, _ in LINE.findall(text)] == ["GET /0", "GET /1"]
+    assert "\nand 3 more calls\n" in text
 
 
 async def test_calls_are_noted_only_for_the_look_that_is_watched_and_not_without_end(monkeypatch):

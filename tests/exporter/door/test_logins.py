@@ -192,6 +192,12 @@ async def test_a_flood_of_different_logins_is_cut_and_the_known_good_one_still_g
     assert answers.count(False) == module.MOST_WAITING
 
 
+async def test_a_login_beyond_the_queue_is_told_to_come_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "MOST_WAITING", 0)
+    async with door(tmp_path, ana=hashed("right")) as login:
+        assert await login("ana", "right") == 503
+
+
 def test_what_is_remembered_holds_no_password():
     logins = Logins()
     key = logins._key(b"ana", b"hash", b"right")

@@ -226,6 +226,25 @@ def test_a_missing_file_is_named(tmp_path):
         WebSettings(tmp_path / "web.yml")
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"#" * (1 << 20) + b"#", ": the file is larger than 1 MiB; this is not a web configuration"),
+        (b"# \n\xff", ":2: this is not UTF-8 text; save the file as UTF-8"),
+        (
+            b"tls_server_config: {cert: x, key: 31337}",
+            ":1: tls_server_config.key: text belongs here; write it in quotes",
+        ),
+    ],
+)
+def test_a_file_that_is_no_text_or_a_key_that_is_none_is_refused_without_showing_it(tmp_path, raw, message):
+    file = tmp_path / "web.yml"
+    file.write_bytes(raw)
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value) == f"{file}{message}"
+
+
 def test_a_configuration_shows_no_hash_and_no_key(folder):
     shown = repr(load(written(folder, inline(folder) + f"basic_auth_users: {{ana: {HASH}}}")))
     assert HASH not in shown
