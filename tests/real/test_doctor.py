@@ -116,6 +116,33 @@ async def test_a_cluster_and_every_wrong_address_of_it(version, tmp_path):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+async def test_known_faults_are_there(version, tmp_path):
+    """What is told of B3 and B8 is true of these versions; when it no longer is, dask_bugs wants a last version."""
+    async with Cluster(version, tmp_path) as cluster:
+        cluster.start_worker("a")
+        await workers(cluster.address, 1)
+        http = HttpClient(f"http://127.0.0.1:{cluster.dashboard_port}", TlsFiles())
+
+        async def fails() -> bool:
+            return (await http.ask("/json/identity.json", timeout=5)).status == 500
+
+        async def forgotten() -> dict[str, float] | None:
+            page = (await http.ask("/metrics", timeout=5)).body.decode()
+            lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if "forgotten" in line and line[0] != "#")
+            by_prefix = {name: float(value) for name, value in lines.items() if 'prefix_name="quick"' in name}
+            whole = {"all": float(lines["dask_scheduler_tasks_forgotten_total"])}
+            return whole if sum(by_prefix.values()) >= 1000 else None
+
+        try:
+            work = asyncio.create_task(cluster.do("quick", count=1000))
+            await until(fails, "a failing /json/identity.json")
+            await work
+            assert await until(forgotten, "1,000 forgotten tasks") == {"all": 0.0}
+        finally:
+            await http.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_workers_that_were_started_together_are_no_shared_process(version, tmp_path):
     async with Cluster(version, tmp_path) as cluster:
         for name in "abcde":
