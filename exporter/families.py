@@ -110,6 +110,14 @@ def number(value: object) -> float | None:
     return result if math.isfinite(result) else None
 
 
+def amount(value: object) -> float | None:
+    """`value` as a finite float of at least zero (bytes, seconds, a count), None when it is anything else."""
+    if type(value) is float:
+        return value if 0.0 <= value < math.inf else None
+    found = number(value)
+    return found if found is not None and found >= 0 else None
+
+
 def encode(families: Iterable[Family], *, openmetrics: bool, extra: tuple[tuple[str, str], ...] = ()) -> str:
     """The families as text format 0.0.4 or OpenMetrics 1.0 without its closing `# EOF`.
 

@@ -18,7 +18,7 @@ from exporter.collectors.dask_series import count_worker_series, total_families,
 from exporter.collectors.dask_windows import Event, Windows
 from exporter.collectors.dask_workers import Roster, Worker, valid_port
 from exporter.errors import CollectError, Reason
-from exporter.families import Family, Labels, gauge, number
+from exporter.families import Family, Labels, amount, gauge
 from provisioning.config.hosts import HostNames
 from provisioning.config.model import DaskTarget, System
 
@@ -131,7 +131,7 @@ class DaskCollector(Collector):
         services = reply.get("services")
         look = Look(
             scheduler_id=_text(reply.get("id")),
-            started=number(reply.get("started")),
+            started=amount(reply.get("started")),
             dashboard_port=valid_port(services.get("dashboard")) if isinstance(services, Mapping) else None,
             workers=workers,
             families=total_families(workers),

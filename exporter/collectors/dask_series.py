@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from exporter.collectors.dask_workers import TASK_STATES, Worker
-from exporter.families import Family, Labels, counter, gauge, number
+from exporter.families import Family, Labels, amount, counter, gauge
 
 ALWAYS_SHOWN_STATUSES = ("running", "paused", "closing_gracefully")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -33,9 +33,9 @@ def worker_families(workers: Sequence[Worker]) -> list[Family]:
             tasks.add(count, worker.labels.plus("state", state))
         for direction in DIRECTIONS:
             labels = worker.labels.plus("direction", direction)
-            moving.add(number(worker.transfer.get(f"{direction}_bytes")), labels)
-            active.add(number(worker.transfer.get(f"{direction}_count")), labels)
-            moved.add(number(worker.transfer.get(f"{direction}_count_total")), labels)
+            moving.add(amount(worker.transfer.get(f"{direction}_bytes")), labels)
+            active.add(amount(worker.transfer.get(f"{direction}_count")), labels)
+            moved.add(amount(worker.transfer.get(f"{direction}_count_total")), labels)
     return [info, status, *families, tasks, moving, active, moved]
 
 
@@ -44,7 +44,7 @@ def count_worker_series(workers: Sequence[Worker]) -> int:
     count = 2 * len(workers)  # info and status
     for worker in workers:
         count += sum([value(worker) is not None for _, _, value in _GAUGES]) + len(worker.tasks or ())
-        count += sum([number(worker.transfer.get(key)) is not None for key in _TRANSFER_KEYS])
+        count += sum([amount(worker.transfer.get(key)) is not None for key in _TRANSFER_KEYS])
     return count
 
 

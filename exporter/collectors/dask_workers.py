@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from exporter.families import Labels, clean, number
+from exporter.families import Labels, amount, clean
 from provisioning.config.hosts import LOOPBACK, HostNames
 
 # distributed/core.py, Status. Only these become label values.
@@ -153,13 +153,13 @@ def host_of(address: str) -> str | None:
 def _decode(address: str, entry: Mapping[Any, Any], labels: WorkerLabels, host: str | None) -> Worker:
     metrics = _mapping(entry.get("metrics"))
     spilled = _mapping(metrics.get("spilled_bytes"))
-    rss = number(metrics.get("memory"))
-    spilled_memory = number(spilled.get("memory"))
+    rss = amount(metrics.get("memory"))
+    spilled_memory = amount(spilled.get("memory"))
     # What the worker calls managed includes what it has spilled (scheduler.py, WorkerState.memory).
-    stored = number(metrics.get("managed_bytes"))
+    stored = amount(metrics.get("managed_bytes"))
     managed = None if stored is None else max(0.0, stored - (spilled_memory or 0.0))
-    limit = number(entry.get("memory_limit"))
-    cpu = number(metrics.get("cpu"))
+    limit = amount(entry.get("memory_limit"))
+    cpu = amount(metrics.get("cpu"))
     status = entry.get("status")
     return Worker(
         address=address,
@@ -168,17 +168,17 @@ def _decode(address: str, entry: Mapping[Any, Any], labels: WorkerLabels, host: 
         host=host,
         dashboard_port=valid_port(_mapping(entry.get("services")).get("dashboard")),
         nanny=float(bool(entry["nanny"])) if "nanny" in entry else None,
-        threads=number(entry.get("nthreads")),
+        threads=amount(entry.get("nthreads")),
         memory_limit=limit if limit is not None and limit > 0 else None,
         rss=rss,
         managed=managed,
         unmanaged=None if rss is None or managed is None else max(0.0, rss - managed),
         spilled_memory=spilled_memory,
-        spilled_disk=number(spilled.get("disk")),
+        spilled_disk=amount(spilled.get("disk")),
         cpu=None if cpu is None else cpu / 100,
-        open_fds=number(metrics.get("num_fds")),
-        event_loop_interval=number(metrics.get("event_loop_interval")),
-        last_seen=number(entry.get("last_seen")),
+        open_fds=amount(metrics.get("num_fds")),
+        event_loop_interval=amount(metrics.get("event_loop_interval")),
+        last_seen=amount(entry.get("last_seen")),
         tasks=_tasks(metrics.get("task_counts")),
         transfer=_mapping(metrics.get("transfer")),
     )
@@ -190,7 +190,7 @@ def _tasks(counts: object) -> dict[str, float] | None:
     # 2022.12 tells every count it has, with the rest as "other"; later versions leave out what is 0.
     tasks: dict[str, float] = {} if "other" in counts else dict.fromkeys(TASK_STATES, 0.0)
     for state, value in counts.items():
-        count = number(value)
+        count = amount(value)
         if count is not None:
             known = state if state in TASK_STATES or state in OTHER_TASK_STATES else "other"
             tasks[known] = tasks.get(known, 0.0) + count

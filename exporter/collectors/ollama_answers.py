@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from exporter.errors import CollectError, Reason
-from exporter.families import number
+from exporter.families import amount
 
 M = TypeVar("M", bound="Installed | Loaded")
 
@@ -102,7 +102,7 @@ def decode_shown(body: object) -> Shown:
     info = body.get("model_info")
     architecture = info.get("general.architecture") if isinstance(info, dict) else None
     context = info.get(f"{architecture}.context_length") if isinstance(info, dict) else None
-    return Shown(_capabilities(body.get("capabilities")), _amount(context))
+    return Shown(_capabilities(body.get("capabilities")), amount(context))
 
 
 def _entries(body: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -124,7 +124,7 @@ def _installed(name: str, entry: dict[str, Any]) -> Installed:
     return Installed(
         name=name,
         digest=_text(entry.get("digest")),
-        size=_amount(entry.get("size")),
+        size=amount(entry.get("size")),
         modified=_moment(entry.get("modified_at")),
         details={label: text for label, text in texts.items() if text and text != "unknown"},
         cloud=bool(_text(entry.get("remote_host")) or _text(entry.get("remote_model"))),
@@ -133,14 +133,14 @@ def _installed(name: str, entry: dict[str, Any]) -> Installed:
 
 
 def _loaded(name: str, entry: dict[str, Any]) -> Loaded:
-    size = _amount(entry.get("size"))
+    size = amount(entry.get("size"))
     return Loaded(
         name=name,
         digest=_text(entry.get("digest")),
         size=size,
         # Early versions left size_vram out where it was 0 (ollama/ollama#4840).
-        vram=_amount(entry.get("size_vram", 0 if size is not None else None)),
-        context=_amount(entry.get("context_length")) or None,
+        vram=amount(entry.get("size_vram", 0 if size is not None else None)),
+        context=amount(entry.get("context_length")) or None,
         expires=_moment(entry.get("expires_at")),
     )
 
@@ -165,11 +165,6 @@ def _capabilities(value: object) -> tuple[str, ...] | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _amount(value: object) -> float | None:
-    amount = number(value)
-    return amount if amount is not None and amount >= 0 else None
 
 
 def _moment(value: object) -> float | None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
-from exporter.families import number
 
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})", re.ASCII)
@@ -57,12 +56,6 @@ def rows(value: Any, path: str) -> Iterator[dict[str, Any]]:
     if not isinstance(value, list):
         raise CollectError(Reason.SHAPE, f"{path} answered {_kind(value)} where a list belongs")
     return (row for row in value if isinstance(row, dict))
-
-
-def amount(value: object) -> float | None:
-    """A count as sent: a finite number of at least zero, None for anything else."""
-    found = number(value)
-    return found if found is not None and found >= 0 else None
 
 
 def _kind(value: Any) -> str:

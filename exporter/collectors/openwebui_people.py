@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from exporter.collectors.openwebui_answers import amount, mapping, rows
+from exporter.collectors.openwebui_answers import mapping, rows
 from exporter.errors import CollectError
-from exporter.families import Family, Labels, gauge, number
+from exporter.families import Family, Labels, amount, gauge, number
 
 USERS = "/api/v1/users/all"
 GROUPS = "/api/v1/groups/"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.collectors.openwebui_answers import amount, mapping, rows
-from exporter.families import Family, Labels, counter, gauge, number
+from exporter.collectors.openwebui_answers import mapping, rows
+from exporter.families import Family, Labels, amount, counter, gauge, number
 
 SUMMARY = "/api/v1/analytics/summary"
 MESSAGES = "/api/v1/analytics/models"

@@ -13,7 +13,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.families import LABEL_LENGTH, Family, Labels, clean, counter, encode, gauge, merge, number
+from exporter.families import LABEL_LENGTH, Family, Labels, amount, clean, counter, encode, gauge, merge, number
 
 VALUES = st.one_of(st.floats(), st.integers(-(10**20), 10**20).map(float), st.sampled_from([1e6, 1e7, 0.0, -0.0]))
 TEXTS = st.text(max_size=30)
@@ -116,3 +116,13 @@ def test_what_is_not_a_finite_number_is_unknown(value):
 def test_numbers_are_numbers():
     assert number(3) == 3.0
     assert number(-0.5) == -0.5
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0.0), (0.5, 0.5), (7, 7.0), (10**30, 1e30)])
+def test_amounts_are_numbers_of_at_least_zero(value, expected):
+    assert amount(value) == expected
+
+
+@pytest.mark.parametrize("value", [-1, -0.5, math.nan, math.inf, -math.inf, 10**400, "7", None, True, [1]])
+def test_what_is_no_amount_is_unknown(value):
+    assert amount(value) is None
