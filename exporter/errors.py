@@ -39,3 +39,8 @@ class CollectError(Exception):
         super().__init__(message)
         self.reason = reason
         self.counted = False  # parts that share a call share its error, which is one failed call
+
+    def bare(self) -> CollectError:
+        """Without traceback and causes: their frames would keep the answer that was wrong as long as the error."""
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self

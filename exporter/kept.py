@@ -48,7 +48,7 @@ class KeptPart:
         if error is None:
             self.families, self.error, self._learned = task.result(), None, now
         elif isinstance(error, CollectError):
-            self.families, self.error = None, error
+            self.families, self.error = None, error.bare()
         else:
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a kept part failed unexpectedly", "exception": error, "task": task}

@@ -197,7 +197,7 @@ class Watch:
             return CollectError(Reason.INTERNAL, "the exporter stopped asking")
         error = task.exception()
         if error is None or isinstance(error, CollectError):
-            return error
+            return error and error.bare()
         log.error("collector %s of %s failed unexpectedly", name, self.target.name, exc_info=error)
         return CollectError(Reason.INTERNAL, f"unexpected {type(error).__name__}; the exporter's log has the details")
 

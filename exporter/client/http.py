@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json as jsonlib
+from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from provisioning.config.secrets import SecretError, SecretFile
 MAX_BODY = 32 << 20  # bytes; 60,000 Ollama models are 25 MB
 _THREAD_ABOVE = 256 << 10  # bytes of JSON above which decoding would hold up the event loop noticeably
 _CHUNK = 64 << 10
+_LARGE = 1 << 20  # bytes of an answer above which a target's answers are read one after the other
 # Compression is declined, so that a small answer cannot become a large one.
 _HEADERS = {"Accept": "application/json, text/plain;q=0.5", "Accept-Encoding": "identity", "User-Agent": "cluster-ai"}
 
@@ -42,6 +44,7 @@ class HttpClient:
         self._tls = tls if base_url.startswith("https:") else None
         self._username, self._password, self._bearer, self._api_key = username, password, bearer, api_key
         self._session: aiohttp.ClientSession | None = None
+        self._one_large = asyncio.Lock()
 
     async def ask(
         self, path: str, *, method: str = "GET", json: object = None, key: bool = False, timeout: float | None = None
@@ -91,22 +94,26 @@ class HttpClient:
                 raise CollectError(Reason.REDIRECT, f"{self._where}{path} {what}")
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise CollectError(Reason.PROTOCOL, f"{self._where}{path} compressed its answer though asked not to")
-            body = await self._read(response, path)
+            body = await self._read(response)
+            if body is None:
+                raise CollectError(Reason.TOO_LARGE, f"{self._where}{path} answered more than {MAX_BODY >> 20} MiB")
             return Answer(response.status, response.content_type, body, response.headers.get("Date", ""))
 
-    async def _read(self, response: aiohttp.ClientResponse, path: str) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        if (response.content_length or 0) <= MAX_BODY:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                size += len(chunk)
-                if size > MAX_BODY:
-                    break
-                chunks.append(chunk)
-            else:
-                return b"".join(chunks)
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
+        """The body; None when it is too large, and nothing of it is kept then."""
+        body = bytearray()  # grows in place; a list of pieces takes twice the memory and gives little of it back
+        async with AsyncExitStack() as held:
+            if (response.content_length or 0) <= MAX_BODY:
+                async for chunk in response.content.iter_chunked(_CHUNK):
+                    if len(body) <= _LARGE < len(body) + len(chunk):
+                        await held.enter_async_context(self._one_large)
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        break
+                else:
+                    return bytes(body)
         response.close()
-        raise CollectError(Reason.TOO_LARGE, f"{self._where}{path} answered more than {MAX_BODY >> 20} MiB")
+        return None
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -109,6 +109,19 @@ async def test_an_unexpected_error_is_counted_and_logged_and_leaves_the_other_pa
     assert "KeyError" in caplog.text
 
 
+async def test_an_error_that_is_remembered_holds_nothing_of_the_answer_it_is_about():
+    async def refused() -> list[Family]:
+        answer = "32 MiB"
+        try:
+            int(answer)
+        except ValueError as error:
+            raise CollectError(Reason.NOT_JSON, "broken JSON") from error
+
+    collection = await Watch(target(), FakeCollector(a=refused, b=Part(refused, keep=60))).collect(5)
+    for outcome in collection.outcomes.values():
+        assert (outcome.error.__traceback__, outcome.error.__context__, outcome.error.__cause__) == (None, None, None)
+
+
 async def test_looks_at_the_same_time_share_one_collection():
     asked = 0
     gate = asyncio.Event()
