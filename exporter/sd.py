@@ -39,6 +39,8 @@ def probes(fleet: Fleet, exporter: str, hosts: HostNames) -> list[Group]:
             "__metrics_path__": "/probe",
             "__param_target": target.name,
         }
+        if fleet.watches[target.name].collector.large:
+            labels |= {"__scrape_interval__": "15s", "__scrape_timeout__": "10s"}
         groups.append({"targets": [exporter], "labels": labels})
     return groups
 

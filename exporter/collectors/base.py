@@ -108,6 +108,7 @@ class Collector(abc.ABC):
     prefix: ClassVar[str]  # of its metrics: dask_cluster, ollama, openwebui
     part_names: ClassVar[tuple[str, ...]]  # every name `parts` may give, for documentation and pre-created series
 
+    large: bool = False  # costs its target and Prometheus so much that a look every 15 s is enough
     withheld: int = 0  # series this collector itself left out at the last collection to stay under the limit
 
     @classmethod

@@ -24,6 +24,7 @@ from provisioning.config.model import DaskTarget, System
 
 KEPT_WORKERS_SECONDS = 600.0  # service discovery keeps a silent scheduler's workers, so their alerts do not resolve
 NATIVE_KEEP = 60.0
+LARGE_FLEET = 200  # workers above which a cluster is looked at every 15 s instead of 5
 LARGE_WINDOW, LARGE_WINDOW_KEEP = 5_000, 30.0  # 2022.12 keeps 100,000 events and sends them all: 10 MB
 _PROCESSING_SERIES = 2  # each worker's, from the part that may still be under way when the limit is held
 _RESERVE = 200  # series that do not grow with the workers, with room to spare
@@ -145,6 +146,8 @@ class DaskCollector(Collector):
         self._dashboard = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
         self._endpoints = dask_native.endpoints(self._dashboard, self._host_label, workers)
         self._endpoints_at = self._monotonic()
+        # Prometheus begins a target anew when its interval changes: a fleet around the limit must not flap.
+        self.large = len(workers) > (LARGE_FLEET * 0.9 if self.large else LARGE_FLEET)
         self._answered = True
         return look
 

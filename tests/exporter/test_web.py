@@ -154,6 +154,13 @@ async def test_probe_discovery_lists_every_target_once_with_its_labels_and_the_a
     assert [group["labels"]["target"] for group in await response.json()] == ["gpu-1", "gpu-2"]
 
 
+async def test_a_large_target_is_looked_at_less_often(client, fleet):
+    fleet.watches["gpu-1"].collector.large = True
+    first, second = await (await client.get("/sd", params={"kind": "probe"})).json()
+    assert (first["labels"]["__scrape_interval__"], first["labels"]["__scrape_timeout__"]) == ("15s", "10s")
+    assert "__scrape_interval__" not in second["labels"]
+
+
 async def test_probe_discovery_does_not_echo_a_host_header_that_is_no_host(client):
     response = await client.get("/sd", params={"kind": "probe"}, headers={"Host": "a b/../x"})
     assert response.status == 400

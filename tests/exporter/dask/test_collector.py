@@ -234,6 +234,17 @@ async def test_totals_stand_in_when_the_limit_is_too_low() -> None:
     assert len(found) < 210
 
 
+async def test_a_large_cluster_is_looked_at_less_often_and_does_not_flap_around_the_limit() -> None:
+    scheduler = FakeScheduler.of("2026.8.0")
+    entry = worker(scheduler)
+    dask = collector(scheduler)
+    for count, large in ((200, False), (201, True), (190, True), (180, False), (200, False)):
+        workers = {f"tcp://10.0.0.11:{40_000 + index}": {**entry, "name": f"w{index}"} for index in range(count)}
+        scheduler.answers["identity"]["workers"] = workers
+        await dask.parts()["identity"].ask()
+        assert dask.large is large, count
+
+
 async def test_endpoints_of_scheduler_and_workers() -> None:
     scheduler = FakeScheduler.of("2026.8.0")
     entry = worker(scheduler)
