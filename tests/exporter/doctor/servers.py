@@ -19,6 +19,7 @@ from aiohttp import web
 from exporter import dask_protocol
 from exporter.doctor.examine import Report, examine
 from exporter.doctor.findings import Finding
+from exporter.errors import CollectError
 from provisioning.config.model import Config
 
 NATIVE = 'dask_scheduler_workers{state="idle"} 1.0\ndask_scheduler_tasks_suspicious_total{task_prefix_name="inc"} 0.0\n'
@@ -113,9 +114,13 @@ async def listening(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await serve(reader, writer)
-        writer.transport.abort()
+        try:
+            with contextlib.suppress(
+                asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError, CollectError
+            ):
+                await serve(reader, writer)
+        finally:  # Python 3.11.2 leaves a connection open whose server failed
+            writer.transport.abort()
 
     server = await asyncio.start_server(one, "127.0.0.1", 0, ssl=tls)
     try:
