@@ -77,7 +77,7 @@ def context_of(config: TlsServer) -> ServerContext:
     if suites:
         context.set_ciphers(":".join(suites))
     for curve in config.curve_preferences:
-        context.set_ecdh_curve(CURVES[curve])
+        _curve(context, curve)
     _own_certificate(context, config)
     context.verify_mode = _CLIENTS[config.client_auth_type]
     if context.verify_mode is not ssl.CERT_NONE:
@@ -97,6 +97,14 @@ def _canonical(name: str) -> str:
         return str(ipaddress.ip_address(name))
     except ValueError:
         return name
+
+
+def _curve(context: ssl.SSLContext, curve: str) -> None:
+    try:
+        context.set_ecdh_curve(CURVES[curve])
+    except (ssl.SSLError, ValueError):  # X25519 with Python 3.11.2, Debian 12's
+        instead = "leave the key out (X25519 is then among those offered), or use a newer Python"
+        raise TlsError("curve_preferences", f"this Python's TLS cannot be told to use {curve}; {instead}") from None
 
 
 def _own_certificate(context: ssl.SSLContext, config: TlsServer) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import ssl
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from exporter.door import tls
 from exporter.door.settings import WebSettings, load
 from provisioning.config.load import ConfigError
 from tests.exporter.door.helpers import LOOPBACK, Authority, hashed
@@ -45,7 +47,7 @@ GOOD = {
     "newest only": TLS + ", min_version: TLS13}",
     "suites": TLS + ", cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, TLS_AES_128_GCM_SHA256],"
     " prefer_server_cipher_suites: false}",
-    "curve": TLS + ", curve_preferences: [X25519]}",
+    "curve": TLS + ", curve_preferences: [CurveP384]}",
     "users": f"basic_auth_users: {{ana: {HASH}, bob: {HASH.replace('$2b$', '$2y$')}}}",
     "headers": "http_server_config: {http2: false, headers: {Strict-Transport-Security: max-age=31536000,"
     " X-Frame-Options: deny, X-Content-Type-Options: nosniff, X-XSS-Protection: '1',"
@@ -63,6 +65,19 @@ def written(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("text", [*GOOD.values(), *NEWER.values()], ids=[*GOOD, *NEWER])
 def test_good_files_are_taken(folder, text):
     load(written(folder, text))
+
+
+@pytest.mark.parametrize("error", [ssl.SSLError(1, "[EC: UNKNOWN_GROUP] unknown group"), ValueError("unknown")])
+def test_a_curve_that_this_python_cannot_ask_for_is_refused_with_a_word(folder, monkeypatch, error):
+    """Python 3.11.2 knows only curves of the older kind, and X25519 is none."""
+
+    def set_ecdh_curve(self, name):
+        raise error
+
+    monkeypatch.setattr(tls.ServerContext, "set_ecdh_curve", set_ecdh_curve)
+    file = written(folder, TLS + ", curve_preferences: [X25519]}")
+    with pytest.raises(ConfigError, match=r"curve_preferences: this Python's TLS cannot be told to use X25519; leave"):
+        load(file)
 
 
 def test_a_certificate_can_stand_in_the_file_itself(folder):
