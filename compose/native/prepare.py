@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.native import binaries, demo_config, grafana, stack
+from compose.native import binaries, demo_config, grafana, neighbours, stack
 from compose.native.places import State, default_cache_dir, shown
 from compose.native.ports import Address
 from compose.native.record import Record, ServiceRecord, TargetRecord
@@ -53,13 +53,16 @@ class Setup:
 def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
     """Makes ready what the services need. Raises StartError."""
     setup = _setup(state, wishes, say)
-    programs = _programs(wishes, say)
+    neighbour = neighbours.node_exporter(setup.config)
+    if neighbour is not None:
+        say(f"A node_exporter already answers at {neighbour} and is used; ours is not started.")
+    programs = _programs(wishes, say, own_node_exporter=neighbour is None)
     places = Places(
         data=state.root,
         secrets=state.secrets,
         alertmanager=programs.alertmanager is not None,
         grafana=programs.grafana is not None,
-        node_exporter=programs.node_exporter is not None,
+        node_exporter=programs.node_exporter is not None or neighbour is not None,
     )
     try:
         make_secrets(places)
@@ -67,7 +70,8 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
     except RenderError as error:
         raise StartError(str(error)) from None
     services = stack.services(setup.config, setup.file, state, programs, setup.scheduler)
-    return Plan(services, _record(setup, {service.name for service in services}))
+    absent = {} if neighbour is None else {"node_exporter": f"the one that already answers at {neighbour} is used"}
+    return Plan(services, _record(setup, {service.name for service in services}, absent))
 
 
 def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
@@ -89,14 +93,16 @@ def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
     return Setup(file, stack.moved(loaded.config, wishes.listen), scheduler)
 
 
-def _record(setup: Setup, here: set[str]) -> Record:
+def _record(setup: Setup, here: set[str], absent: Mapping[str, str]) -> Record:
+    """What `status` shows at first; `absent`: why a service is not here, where there is more to say than that."""
     targets = setup.config.targets
     optional = demo_config.OPTIONAL if setup.scheduler is not None else frozenset()
     return Record(
         config=str(setup.file),
         demo=setup.scheduler is not None,
         services=[
-            ServiceRecord(name, Condition.STARTING if name in here else Condition.ABSENT) for name in stack.NAMES
+            ServiceRecord(name, Condition.STARTING if name in here else Condition.ABSENT, detail=absent.get(name, ""))
+            for name in stack.NAMES
         ],
         targets=[
             TargetRecord(target.name, system, target.name in optional)
@@ -106,20 +112,21 @@ def _record(setup: Setup, here: set[str]) -> Record:
     )
 
 
-def _programs(wishes: Wishes, say: Say) -> stack.Programs:
+def _programs(wishes: Wishes, say: Say, *, own_node_exporter: bool) -> stack.Programs:
     cache = default_cache_dir()
-    found = binaries.provide(("prometheus", "alertmanager", "node_exporter"), cache, say, retry=wishes.retry)
+    names = ["prometheus", "alertmanager", *(["node_exporter"] if own_node_exporter else [])]
+    found = binaries.provide(names, cache, say, retry=wishes.retry)
     prometheus = found["prometheus"]
     if prometheus is None:
         raise StartError(
             "Prometheus is missing and could not be fetched; put a `prometheus` (2.42 or newer) on PATH and try again."
         )
-    for name in ("alertmanager", "node_exporter"):
+    for name in names[1:]:
         if found[name] is None:
             say(f"{name} is missing and could not be fetched; going on without. One on PATH is used at the next start.")
     return stack.Programs(
         prometheus=prometheus,
         alertmanager=found["alertmanager"],
-        node_exporter=found["node_exporter"],
+        node_exporter=found["node_exporter"] if own_node_exporter else None,
         grafana=grafana.provide(cache, say, retry=wishes.retry),
     )

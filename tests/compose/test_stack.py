@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
@@ -13,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from compose import cli
-from compose.native import binaries, demo_config, grafana, prepare, stack
+from compose.native import binaries, demo_config, grafana, neighbours, prepare, report, stack
 from compose.native.places import State, default_cache_dir, default_state_dir
 from compose.native.ports import Address, holder, why_not
 from compose.native.prepare import StartError, Wishes
@@ -28,6 +29,7 @@ services: {exporter: "127.0.0.1:19860", prometheus: "0.0.0.0:19090"}
 retention: {time: 30d, size: 5GB}
 """
 DEMO = Address("127.0.0.1", 18786)
+LOOK = neighbours.node_exporter
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def state(tmp_path: Path) -> State:
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None]:
-    """What the machine has, as a test wants it; nothing is fetched."""
+    """What the machine has, as a test wants it; nothing is fetched, and no node_exporter of its own runs."""
     found: dict[str, Path | None] = {
         "prometheus": Path("/x/prometheus"),
         "alertmanager": Path("/x/alertmanager"),
@@ -47,6 +49,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None]:
     }
     monkeypatch.setattr(binaries, "provide", lambda *_args, **_options: found)
     monkeypatch.setattr(grafana, "provide", lambda *_args, **_options: None)
+    monkeypatch.setattr(neighbours, "node_exporter", lambda _config: None)
     monkeypatch.setattr(demo_config, "OPENWEBUI", ("http://127.0.0.1:9", "http://127.0.0.1:9"))
     return found
 
@@ -131,15 +134,15 @@ def test_without_prometheus_nothing_starts_and_without_others_it_goes_on(
         prepare.prepare(state, wishes(file), said.append)
 
 
-@pytest.fixture
-def chat() -> Iterator[str]:
-    """Something that answers as Open WebUI does to a stranger."""
+@contextlib.contextmanager
+def answering(body: str) -> Iterator[str]:
+    """A web server with one page; gives its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"status": True, "version": "0.12.4", "features": {}}).encode())
+            self.wfile.write(body.encode())
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -150,6 +153,54 @@ def chat() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def chat() -> Iterator[str]:
+    """Something that answers as Open WebUI does to a stranger."""
+    with answering(json.dumps({"status": True, "version": "0.12.4", "features": {}})) as url:
+        yield url
+
+
+def at(url: str, folder: Path, *, listed: bool) -> Path:
+    """A configuration whose node_exporter belongs at `url`, and is under `targets.hosts` too or not."""
+    entry = f'{{hosts: [{{name: rack-1, node_exporter: "{url}"}}]}}' if listed else "{}"
+    file = folder / "cluster-ai.yml"
+    file.write_text(f'targets: {entry}\nservices: {{node_exporter: "{url.removeprefix("http://")}"}}\n')
+    return file
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_node_exporter_that_answers_at_our_address_is_used_instead_of_ours(
+    state: State, tmp_path: Path, programs: dict[str, Path | None], monkeypatch: pytest.MonkeyPatch, *, listed: bool
+) -> None:
+    monkeypatch.setattr(neighbours, "node_exporter", LOOK)
+    del programs["node_exporter"]  # none is looked for
+    said: list[str] = []
+    with answering('# HELP x\ngo_threads 7\nnode_cpu_seconds_total{cpu="0",mode="idle"} 1\n') as url:
+        plan = prepare.prepare(state, wishes(at(url, tmp_path, listed=listed)), said.append)
+    assert f"A node_exporter already answers at {url} and is used; ours is not started." in said
+    assert "node_exporter" not in [service.name for service in plan.services]
+    there = plan.record.service("node_exporter")
+    assert there is not None
+    assert (there.state, there.detail) == (Condition.ABSENT, f"the one that already answers at {url} is used")
+    shown = report.as_text(report.Seen(running=True, record=plan.record, targets=[]))
+    assert f"node_exporter absent the one that already answers at {url} is used" in " ".join(shown.split())
+    jobs = yaml.safe_load((state.rendered / "prometheus.yml").read_text())["scrape_configs"]
+    [group] = next(job for job in jobs if job["job_name"] == "node")["static_configs"]
+    assert group["targets"] == [url.removeprefix("http://")]
+    assert (group["labels"]["host"] == "rack-1") is listed
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_node_exporter_is_not_taken_for_running_because_it_is_listed(
+    state: State, tmp_path: Path, chat: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something else there is refused as any taken port is; where nothing is, as after our `down`, ours is started."""
+    monkeypatch.setattr(neighbours, "node_exporter", LOOK)
+    for url in (chat, "http://127.0.0.1:9"):
+        plan = prepare.prepare(state, wishes(at(url, tmp_path, listed=True)), lambda _line: None)
+        assert [service.name for service in plan.services if service.name == "node_exporter"]
 
 
 def test_the_demo_finds_open_webui_where_it_answers(state: State, chat: str, monkeypatch: pytest.MonkeyPatch) -> None:
