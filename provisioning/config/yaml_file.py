@@ -76,7 +76,7 @@ def read(path: Path) -> Document:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        return _failed(0, "there is no such file", "give the path of your cluster-ai.yml")
+        return _failed(0, "there is no such file", "give the path of yours, or begin one with `cluster-ai init`")
     except IsADirectoryError:
         return _failed(0, "this is a directory", "give the path of the cluster-ai.yml in it")
     except OSError as error:

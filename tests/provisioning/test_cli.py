@@ -58,7 +58,9 @@ def test_check_names_each_problem_and_fails(here: Path) -> None:
 def test_check_without_a_file(here: Path) -> None:
     result = run("check")
     assert result.exit_code == 1
-    assert result.stderr.startswith("cluster-ai.yml: there is no such file; give the path of your cluster-ai.yml\n")
+    assert result.stderr.startswith(
+        "cluster-ai.yml: there is no such file; give the path of yours, or begin one with `cluster-ai init`\n"
+    )
 
 
 def test_schema_is_json_for_editors() -> None:
