@@ -22,12 +22,21 @@ from exporter.errors import CollectError, Reason
 
 SIZE_BYTES = 8
 MAX_MESSAGE = 64 * 2**20  # a thousand workers' identity is 0.7 MB, 2022.12's full event window about 10 MB
+MAX_DECODED = 768 * 2**20  # bytes of Python objects: twenty thousand workers' identity is 600 MB by `_cost`
 MAX_FRAMES = 1024
 # Compression is settled by both handshakes naming the same one, so ours keeps every frame plain.
 HANDSHAKE: Mapping[str, object] = {"compression": None, "python": (3, 11, 0), "pickle-protocol": 5}
 
 _OUT_OF_BAND = ("__Serialized__", "__Pickled__")
 _MARKS = (b"__Serialized__", b"__Pickled__", b"__Set__", b"__Enum__")
+# What one byte of msgpack can make in memory at most, by the kinds of value that it begins.
+_COSTS = (
+    (232, bytes((*range(0x80, 0x90), 0xDE, 0xDF))),  # maps
+    (64, bytes((*range(0x90, 0xC0), 0xDC, 0xDD, *range(0xC4, 0xC7), *range(0xD9, 0xDC)))),  # arrays, text, bytes
+    (64, bytes((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))),  # extensions
+    (36, bytes((*range(0xCA, 0xD4), *range(0xE0, 0x100)))),  # numbers
+)
+_POINTER = 8  # in its array or map, whatever it is
 _TLS_ALERT = b"\x15\x03"
 _ERROR_TEXT = 200
 
@@ -81,8 +90,13 @@ def decode(frame: bytes) -> Any:
     """The msgpack value of frame 0: dicts, tuples, str, bytes, numbers.
 
     Sets read as tuples, enumerations as their name, nodes that need a pickle as None. Raises CollectError
-    (`protocol`) for anything that is not one whole msgpack value.
+    (`protocol`) for anything that is not one whole msgpack value, and `too_large` for one that would take more than
+    MAX_DECODED.
     """
+    if len(frame) > MAX_DECODED // _COSTS[0][0] and _cost(frame) > MAX_DECODED:
+        raise CollectError(
+            Reason.TOO_LARGE, f"sent {len(frame)} bytes that would take more than {MAX_DECODED >> 20} MiB of memory"
+        )
     try:
         # Walks the frame without building anything, so that an array that claims more elements than there are
         # bytes is refused before a list of that size is made.
@@ -119,6 +133,15 @@ def result(op: str, reply: Any) -> Any:
         )
     line = " ".join(text[:_ERROR_TEXT].split())
     raise CollectError(Reason.SERVER_ERROR, f"failed on {op!r} ({line}); the scheduler's log has the traceback")
+
+
+def _cost(frame: bytes) -> int:
+    """What the frame takes at most once decoded, in bytes: sixty million empty maps are 60 MB there and 5 GB here.
+
+    It takes every byte for the beginning of a value, which costs milliseconds; walking the values would cost seconds.
+    """
+    heavy = sum(cost * (len(frame) - len(frame.translate(None, first))) for cost, first in _COSTS)
+    return heavy + _POINTER * len(frame)
 
 
 def _plain(node: dict[Any, Any]) -> Any:

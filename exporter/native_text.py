@@ -15,6 +15,7 @@ from exporter.errors import CollectError, Reason
 
 LABEL = 'task_prefix_name="'
 SECONDS_A_TRANSITION = 0.001  # what a change of state costs the scheduler; ranks prefixes of many small tasks
+MAX_LINES = 500_000  # of a page: 4,000 prefixes are 32,000
 _SKIP = len(LABEL)
 _TAIL = "}"
 _LABELS = r'[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*"'
@@ -134,6 +135,8 @@ class Parsed:
 
 
 def _lines(body: bytes) -> list[str]:
+    if body.count(b"\n") > MAX_LINES:
+        raise CollectError(Reason.TOO_LARGE, f"the scheduler's /metrics has more than {MAX_LINES} lines")
     try:
         return body.decode().split("\n")
     except UnicodeDecodeError:

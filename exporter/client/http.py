@@ -19,6 +19,9 @@ from provisioning.config.model import DaskTarget, HttpTarget, OpenWebUITarget, T
 from provisioning.config.secrets import SecretError, SecretFile
 
 MAX_BODY = 32 << 20  # bytes; 60,000 Ollama models are 25 MB
+MAX_DECODED = 384 << 20  # bytes of Python objects; 60,000 Ollama models are 230 MB by `_cost`
+# What one such character of JSON can make in memory at most: a map, a list, an entry, an element, half a text.
+_COSTS = ((b"{", 240), (b"[", 64), (b":", 60), (b",", 40), (b'"', 30))
 _THREAD_ABOVE = 256 << 10  # bytes of JSON above which decoding would hold up the event loop noticeably
 _CHUNK = 64 << 10
 _LARGE = 1 << 20  # bytes of an answer above which a target's answers are read one after the other
@@ -184,12 +187,20 @@ async def decode(answer: Answer, where: str) -> Any:
     if "json" not in answer.content_type:
         kind = answer.content_type or "no content type"
         raise CollectError(Reason.NOT_JSON, f"{where} answered {kind} where JSON belongs; is this the right system?")
+    if len(answer.body) > MAX_DECODED // _COSTS[0][1] and _cost(answer.body) > MAX_DECODED:
+        what = f"answered {len(answer.body)} bytes that would take more than {MAX_DECODED >> 20} MiB of memory"
+        raise CollectError(Reason.TOO_LARGE, f"{where} {what}")
     try:
         if len(answer.body) > _THREAD_ABOVE:
             return await asyncio.to_thread(_loads, answer.body)
         return _loads(answer.body)
     except (ValueError, RecursionError) as error:
         raise CollectError(Reason.NOT_JSON, f"{where} answered broken JSON ({type(error).__name__})") from None
+
+
+def _cost(body: bytes) -> int:
+    """What the JSON takes at most once decoded, in bytes: ten million empty maps are 30 MB there and 1 GB here."""
+    return sum(body.count(character) * cost for character, cost in _COSTS)
 
 
 def _loads(body: bytes) -> Any:

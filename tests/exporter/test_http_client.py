@@ -250,3 +250,16 @@ async def test_a_call_that_was_cancelled_does_not_spoil_the_next(secret):
         assert await client.json("/fast") == "/fast"
         gate.set()
         await client.close()
+
+
+@pytest.mark.parametrize("unit", ["{}", "[[]]", '{"ab":1}', '""', "-9"])
+async def test_json_that_unfolds_to_gigabytes_is_refused_before_it_is_decoded(unit: str):
+    body = f"[{','.join([unit] * ((http_module.MAX_BODY - 2) // (len(unit) + 1)))}]".encode()
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    async with serving(answer) as url:
+        got, words = await reason(url, timeout=30)
+    assert got is Reason.TOO_LARGE
+    assert "384 MiB" in words

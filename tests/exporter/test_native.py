@@ -292,3 +292,10 @@ def test_a_page_of_32000_series_takes_little_cpu():
     before = time.thread_time()
     prefixes.apply(body)
     assert time.thread_time() - before < 0.5  # 0.04 s on an idle machine; `make bench` prints the figure
+
+
+@pytest.mark.parametrize("lines", [b"\n", b"a 1\n", b"# a\na 1\n"])
+def test_a_page_of_millions_of_lines_is_refused_before_it_is_taken_apart(lines):
+    with pytest.raises(CollectError, match="more than 500000 lines") as caught:
+        PrefixFilter(100).apply(lines * ((32 << 20) // len(lines)))
+    assert caught.value.reason is Reason.TOO_LARGE

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from exporter import dask_protocol as protocol
 from exporter.errors import CollectError, Reason
 
+TRANSFER = ("incoming_bytes", "incoming_count", "outgoing_bytes", "outgoing_count")
+
 
 def block(*frames: bytes, sizes: list[int] | None = None) -> bytes:
     sizes = [len(frame) for frame in frames] if sizes is None else sizes
@@ -74,6 +76,37 @@ def test_first_eight_bytes_are_judged(head: bytes, reason: Reason, hint: str) ->
 )
 def test_contradicting_sizes_are_refused(data: bytes, reason: Reason) -> None:
     assert reason_of(protocol.split_block, data) is reason
+
+
+@pytest.mark.parametrize("value", [b"\x80", b"\x90", b"\x81\x01\x02", b"\x91\x90", b"\xa2ab", b"\xe0", b"\xcd\x7f\x7f"])
+def test_a_message_that_unfolds_to_gigabytes_is_refused_before_it_is_decoded(value: bytes) -> None:
+    count = protocol.MAX_MESSAGE // len(value) - 8
+    frame = b"\xdd" + struct.pack(">I", count) + value * count
+    tracemalloc.start()
+    with pytest.raises(CollectError, match="768 MiB") as caught:
+        protocol.decode(frame)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.reason is Reason.TOO_LARGE
+    assert peak < 2 * protocol.MAX_MESSAGE
+
+
+def test_what_ten_thousand_workers_and_a_full_window_of_events_tell_is_decoded() -> None:
+    workers = {
+        f"tcp://10.0.{number >> 8}.{number & 255}:40000": {
+            "name": f"worker-{number}",
+            "services": {"dashboard": 8787},
+            "metrics": {"task_counts": {"memory": 3}, "transfer": dict.fromkeys(TRANSFER, 1e9 / (number + 1))},
+            **dict.fromkeys((f"a field of a worker {field}" for field in range(16)), 1e9 / (number + 3)),
+        }
+        for number in range(10_000)
+    }
+    event = {"worker": "tcp://10.0.0.1:40000", "action": "worker-status-change", "prev-status": "a", "status": "b"}
+    events = [(1.7e9 + number / 7, event) for number in range(100_000)]
+    for message in (workers, events):
+        frame = msgpack.packb(message)
+        assert len(frame) > 6 * 2**20
+        assert len(protocol.decode(frame)) == len(message)
 
 
 def test_array_that_claims_more_than_it_holds_takes_no_memory() -> None:
