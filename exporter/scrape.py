@@ -19,6 +19,7 @@ from exporter.kept import KeptPart
 from provisioning.config.model import Target
 
 log = logging.getLogger(__name__)
+LEAST = 0.25  # seconds a look lasts if it has to, however soon whoever began it wants an answer
 CANCELLING = 0.1  # seconds a part that missed the deadline has to clean up before the answer leaves without it
 
 
@@ -47,6 +48,7 @@ class _Run:
     """A collection in flight."""
 
     started: float  # monotonic
+    ends: float  # monotonic; later when somebody with more time joins
     tasks: dict[str, asyncio.Task[list[Family]]]
     seconds: dict[str, float] = field(default_factory=dict)
     kept: dict[str, KeptPart] = field(default_factory=dict)
@@ -78,16 +80,20 @@ class Watch:
     async def collect(self, budget: float) -> Collection:
         """Look at the target within `budget` seconds (and within its own timeout).
 
-        Joins a look that is under way; if that one has not ended when this caller's budget has, the caller gets what
-        is known by then, with the rest as time-outs.
+        Joins a look that is under way, which then lasts as long as the most patient of those who wait for it allows;
+        one whose budget ends before gets what is known by then, with the rest as time-outs.
         """
+        budget = min(budget, self.target.timeout)
         if self._run is None:
             run = self._run = self._start()
-            run.done = asyncio.create_task(self._finish(run, min(budget, self.target.timeout)))
-            return await asyncio.shield(run.done)
+            run.ends = run.started + min(max(budget, LEAST), self.target.timeout)
+            run.done = asyncio.create_task(self._finish(run))
         run = self._run
         assert run.done is not None  # noqa: S101 -- set by whoever started the run
-        await asyncio.wait({run.done}, timeout=budget)
+        patience = self._monotonic() + budget
+        run.ends = max(run.ends, min(patience, run.started + self.target.timeout))
+        # Who waits to the look's own end also waits for what it has to clean up.
+        await asyncio.wait({run.done}, timeout=budget if run.ends > patience else budget + 2 * CANCELLING)
         if run.done.done():
             return run.done.result()
         return self._assemble(run, final=False)
@@ -124,7 +130,7 @@ class Watch:
         await self.collector.close()
 
     def _start(self) -> _Run:
-        run = _Run(self._monotonic(), {})
+        run = _Run(self._monotonic(), 0.0, {})
         for name, part in self.collector.parts().items():
             if part.keep:
                 kept = run.kept[name] = self._kept.setdefault(name, KeptPart(self._monotonic))
@@ -149,10 +155,11 @@ class Watch:
         if kept.error is not None:
             self._count(kept.error)
 
-    async def _finish(self, run: _Run, budget: float) -> Collection:
+    async def _finish(self, run: _Run) -> Collection:
         try:
-            if run.waited_for:
-                await asyncio.wait(run.waited_for, timeout=budget)
+            waiting = run.waited_for
+            while waiting and (left := run.ends - self._monotonic()) > 0:
+                _, waiting = await asyncio.wait(waiting, timeout=left)
             collection = self._assemble(run, final=True)
         finally:
             self._run = None

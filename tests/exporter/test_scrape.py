@@ -161,6 +161,50 @@ async def test_a_caller_with_less_time_gets_what_is_known_and_does_not_end_the_s
     assert final['ollama_collector_errors{reason="timeout"}'] == 0
 
 
+async def test_one_in_a_hurry_who_comes_first_does_not_end_the_look_of_those_who_have_time():
+    gate = asyncio.Event()
+
+    async def slow() -> list[Family]:
+        await gate.wait()
+        return families("slow")
+
+    watch = Watch(target(), FakeCollector(a=slow))
+    hurried = asyncio.create_task(watch.collect(0.3))
+    await asyncio.sleep(0)
+    patient = asyncio.create_task(watch.collect(4))
+    assert not (await hurried).up
+    await asyncio.sleep(0.3)
+    gate.set()
+    final = values((await patient).families)
+    assert final["ollama_up"] == 1
+    assert final['ollama_collector_errors{reason="timeout"}'] == 0
+
+
+async def test_those_who_join_again_and_again_do_not_hold_a_look_open_beyond_the_targets_timeout():
+    watch = Watch(target(timeout="500ms"), FakeCollector(a=silent))
+    looks = [asyncio.create_task(watch.collect(4))]
+    started = time.monotonic()
+    while not looks[0].done():
+        looks.append(asyncio.create_task(watch.collect(4)))
+        await asyncio.sleep(0.02)
+    assert time.monotonic() - started < 1
+    await asyncio.gather(*looks)
+
+
+async def test_a_caller_without_time_neither_waits_nor_makes_a_target_look_down(caplog):
+    async def soon() -> list[Family]:
+        await asyncio.sleep(0.05)
+        return families("soon")
+
+    watch = Watch(target(), FakeCollector(a=soon))
+    for _ in range(10):
+        started = time.monotonic()
+        await watch.collect(0.0001)
+        assert time.monotonic() - started < 0.04
+    assert (await watch.collect(4)).up
+    assert "is down" not in caplog.text
+
+
 async def test_a_cancelled_caller_does_not_cancel_the_look_of_the_others():
     gate = asyncio.Event()
 
@@ -205,7 +249,7 @@ async def test_a_kept_part_that_is_slower_than_a_scrape_still_arrives_and_delays
         return families("costly")
 
     watch = Watch(target(), FakeCollector(a=good, c=Part(costly, keep=60)))
-    first = await watch.collect(0.2)
+    first = await watch.collect(0.3)
     assert first.outcomes["c"].error is not None
     started = time.monotonic()
     await watch.collect(5)
