@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from exporter.collectors.dask_workers import TASK_STATES, Worker
-from exporter.families import Family, Labels, amount, counter, gauge
+from exporter.families import Family, Labels, amount, counter, gauge, number
 
 ALWAYS_SHOWN_STATUSES = ("running", "paused", "closing_gracefully")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
@@ -63,7 +63,7 @@ def total_families(workers: Sequence[Worker]) -> list[Family]:
         family = gauge(name, help)
         known = [amount for amount in map(value, workers) if amount is not None]
         if known or not workers:
-            family.add(math.fsum(known))
+            family.add(_sum(known))
         families.append(family)
     families.append(_task_totals(workers))
     families.extend(quantile_family(name, help, map(value, workers)) for name, help, value in _QUANTILE_SOURCES)
@@ -93,12 +93,22 @@ def _task_totals(workers: Sequence[Worker]) -> Family:
         for state, count in (worker.tasks or {}).items():
             totals[state] = totals.get(state, 0.0) + count
     for state, count in totals.items():
-        family.add(count, Labels(state=state))
+        family.add(number(count), Labels(state=state))
     return family
 
 
+def _sum(known: Sequence[float]) -> float | None:
+    """None when one worker tells of numbers so large that there is no sum: the others' series must not go with it."""
+    try:
+        return math.fsum(known)
+    except OverflowError:
+        return None
+
+
 def _memory_ratio(worker: Worker) -> float | None:
-    return worker.rss / worker.memory_limit if worker.rss is not None and worker.memory_limit is not None else None
+    if worker.rss is None or worker.memory_limit is None:
+        return None
+    return number(worker.rss / worker.memory_limit)
 
 
 _Row = tuple[str, str, Callable[[Worker], float | None]]

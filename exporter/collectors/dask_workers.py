@@ -31,6 +31,8 @@ TASK_STATES = (
 )
 OTHER_TASK_STATES = frozenset(("cancelled", "disk", "forgotten", "released", "rescheduled", "resumed"))
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
+# 127.1, 2130706433 and 0x7f.1 are 127.0.0.1 to some resolvers and nothing to others.
+_ODD_ADDRESS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
 _MAX_PORT = 65535
 
 
@@ -117,7 +119,8 @@ class Roster:
         """The machine a worker is on, as seen from here; None when it is no valid host."""
         host = host_of(address) or valid_host(entry.get("host"))
         # A worker that told a remote scheduler "127.0.0.1" is on the scheduler's machine, not on ours.
-        if host in LOOPBACK and self._scheduler_host not in LOOPBACK:
+        # In whatever spelling: a scheduler elsewhere must not make Prometheus ask the services of its own machine.
+        if host is not None and _is_here(host) and not _is_here(self._scheduler_host):
             return valid_host(self._scheduler_host)
         return host
 
@@ -131,6 +134,21 @@ def valid_host(value: object) -> str | None:
         return str(ipaddress.ip_address(bare)) if "%" not in bare else None
     except ValueError:
         return bare if _HOST_NAME.fullmatch(bare) else None
+
+
+@lru_cache(maxsize=16_384)
+def _is_here(host: str) -> bool:
+    """Whether a host is the machine of whoever asks it, as 127.0.0.2, 0.0.0.0, ::ffff:127.0.0.1 or `localhost.` is."""
+    name = host.lower().rstrip(".")
+    if name in LOOPBACK or name.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return _ODD_ADDRESS.fullmatch(name) is not None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.is_loopback or address.is_unspecified
 
 
 def valid_port(value: object) -> int | None:

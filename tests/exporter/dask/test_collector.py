@@ -118,6 +118,19 @@ async def test_no_limits_at_all_leaves_the_sum_and_the_ratio_out() -> None:
     assert not any("memory_ratio" in line for line in found)
 
 
+async def test_one_worker_with_absurd_numbers_takes_only_the_sums_along() -> None:
+    scheduler = FakeScheduler.of("2026.8.0")
+    for name in ("alpha", "beta"):
+        entry = worker(scheduler, name)
+        entry.update(nthreads=1.7e308, memory_limit=5e-324)
+        entry["metrics"].update(memory=1.7e308, task_counts={"memory": 1.7e308})
+    found = await look(collector(scheduler))
+    assert "dask_cluster_threads" not in found
+    assert 'dask_cluster_tasks{state="memory"}' not in found
+    assert found['dask_cluster_workers{status="running"}'] == 2
+    assert all(map(math.isfinite, found.values()))
+
+
 async def test_spilled_data_is_not_managed_memory() -> None:
     scheduler = FakeScheduler.of("2024.2.1")
     worker(scheduler)["metrics"].update(memory=500, managed_bytes=300, spilled_bytes={"memory": 100, "disk": 80})
@@ -277,6 +290,21 @@ async def test_loopback_worker_of_a_remote_scheduler_is_on_its_machine() -> None
     local = collector(scheduler, scheduler="tcp://localhost:8786")
     await look(local)
     assert local.native_endpoints()[1] == NativeEndpoint("127.0.0.1:8790", {"worker": "alpha", "host": "box"})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("127.0.0.2", "0.0.0.0", "LOCALHOST", "box.localhost", "127.1", "2130706433", "0x7f.0.0.1"),
+        *("[::]", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:2]"),
+    ],
+)
+async def test_no_spelling_of_loopback_makes_prometheus_ask_its_own_machine(address: str) -> None:
+    scheduler = FakeScheduler.of("2026.8.0")
+    scheduler.answers["identity"]["workers"] = {f"tcp://{address}:4000": worker(scheduler)}
+    remote = collector(scheduler)
+    await look(remote)
+    assert remote.native_endpoints()[1].address == "10.0.0.5:8790"
 
 
 async def test_configured_dashboard_is_the_schedulers_endpoint() -> None:
