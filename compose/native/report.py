@@ -13,6 +13,7 @@ from compose.native import record
 from compose.native.places import State, shown
 from compose.native.record import Record
 from compose.native.service import Condition
+from provisioning.config.problems import printable
 
 _PATIENCE = 3.0  # s
 
@@ -61,11 +62,11 @@ def as_data(seen: Seen) -> dict[str, Any]:
 
 
 def as_text(seen: Seen) -> str:
-    """For people."""
+    """For people. What a target's error quotes of its answer must not paint on the terminal."""
     services = [
         (one.name, str(one.state), one.url or "", str(one.pid or ""), _notes(one)) for one in seen.record.services
     ]
-    targets = [(one.name, one.system, _word(one), one.error or "") for one in seen.targets]
+    targets = [(one.name, one.system, _word(one), printable(one.error or "")) for one in seen.targets]
     title = f"config: {shown(Path(seen.record.config))}" + (" (demo)" if seen.record.demo else "")
     return "\n".join(
         [
