@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +122,7 @@ def exporter(
     file again; a broken file is reported and the old configuration stays in use.
     """
     logs.setup(level, form)
+    _leave_no_core()
     try:
         config, settings = load(file), WebSettings(web_file)
     except ConfigError as error:
@@ -143,6 +146,12 @@ def exporter(
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot serve: {error.strerror or error}") from None
+
+
+def _leave_no_core() -> None:
+    """Keys and passwords are in this process's memory: it must not land on a disk, should the process ever crash."""
+    with contextlib.suppress(OSError, ValueError):  # what cannot be lowered is 0 already
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _listen(config: Config, shard: Shard | None) -> str:

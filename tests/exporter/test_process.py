@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -132,3 +133,20 @@ def test_a_broken_configuration_at_start_is_named_with_its_line(tmp_path):
     )
     assert done.returncode == 1
     assert f"{file}:3: " in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are read with prlimit")
+def test_a_crash_leaves_no_core_with_secrets(tmp_path: Path):
+    file = tmp_path / "cluster-ai.yml"
+    file.write_text(CONFIG % free_port())
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+    try:
+        process = Process(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    try:
+        assert resource.prlimit(process.process.pid, resource.RLIMIT_CORE) == (0, 0)
+    finally:
+        process.process.kill()
+        process.process.wait()
