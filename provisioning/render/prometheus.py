@@ -82,12 +82,14 @@ def _probe(config: Config, exporters: Sequence[str]) -> Job:
 def _native(exporters: Sequence[str]) -> Job:
     """Addresses here come from the clusters themselves, so this job must never carry credentials.
 
+    Nor may they send Prometheus on, to any page of any server that only it can reach.
     A scheduler with `native: filtered` is listed here too, with the exporter's address.
     """
     return {
         "job_name": "native",
         "scrape_interval": "15s",
         "scrape_timeout": "10s",
+        "follow_redirects": False,
         "sample_limit": _NATIVE_SAMPLES,
         **_LIMITS,
         "body_size_limit": "64MB",
