@@ -12,6 +12,7 @@ import click
 
 from compose.native.places import State, default_state_dir, shown
 from compose.native.stack import NAMES
+from provisioning.config.command import command
 
 _NOTHING_RUNS = 3
 _FAILED = 1
@@ -83,7 +84,8 @@ def status(state_dir: Path | None, *, as_json: bool) -> None:
     elif seen.running:
         click.echo(report.as_text(seen))
     if not seen.running:
-        click.echo(f"nothing runs with state in {shown(_state(state_dir).root)}; `cluster-ai up` starts it", err=True)
+        where = shown(_state(state_dir).root)
+        click.echo(f"nothing runs with state in {where}; `{command()} up` starts it", err=True)
         sys.exit(_NOTHING_RUNS)
     sys.exit(0 if report.healthy(seen) else _FAILED)
 

@@ -22,6 +22,7 @@ from compose.native.record import Record, ServiceRecord
 from compose.native.rotating import RotatingLog
 from compose.native.service import Condition, Service
 from compose.native.supervisor import Announcer, Supervisor, silence
+from provisioning.config.command import command
 
 _DETACHED = "CLUSTER_AI_DETACHED"  # tells the supervisor that its caller waits for its first words only
 _FAILED = 1
@@ -40,7 +41,7 @@ def foreground(state: State, prepare: Prepare, pace: Pace | None = None) -> int:
         if not alone:
             click.echo(
                 f"already running (process {record.supervisor(state)}) with state in {shown(state.root)}; "
-                "`cluster-ai status` shows it, `cluster-ai down` stops it",
+                f"`{command()} status` shows it, `{command()} down` stops it",
                 err=True,
             )
             return _FAILED
@@ -62,13 +63,13 @@ def foreground(state: State, prepare: Prepare, pace: Pace | None = None) -> int:
 
 def detached(state: State, wishes: Wishes) -> int:
     """Starts the stack in a process of its own and relays its words until everything has answered or failed."""
-    command = [sys.executable, "-P", "-m", "provisioning.cli", "up", "--state-dir", str(state.root)]
-    command += ["--config", str(wishes.config.absolute())] if wishes.config else []
-    command += ["--retry"] if wishes.retry else []
+    words = [sys.executable, "-P", "-m", "provisioning.cli", "up", "--state-dir", str(state.root)]
+    words += ["--config", str(wishes.config.absolute())] if wishes.config else []
+    words += ["--retry"] if wishes.retry else []
     for name, address in wishes.listen.items():
-        command += ["--listen", f"{name}={address}"]
+        words += ["--listen", f"{name}={address}"]
     child = subprocess.Popen(
-        command,
+        words,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -115,7 +116,7 @@ def _check_ports(services: list[Service]) -> None:
     if taken:
         lines = [f"{service.name}: {why}" for service, why in taken]
         moves = " ".join(dict.fromkeys(f"--listen {service.name}={_elsewhere(service)}" for service, _ in taken))
-        lines.append(f"Stop what is there, or start ours elsewhere: cluster-ai up {moves}")
+        lines.append(f"Stop what is there, or start ours elsewhere: {command()} up {moves}")
         raise StartError("\n".join(lines))
 
 
@@ -127,9 +128,9 @@ def _elsewhere(service: Service) -> Address:
 def _settled(say: Say, state: State, *, well: bool) -> None:
     """Says how to go on; a detached supervisor then lets go of its caller."""
     detached_now = _DETACHED in os.environ
-    how_to_stop = "`cluster-ai down` stops it" if detached_now else "Ctrl-C stops it"
-    begin = "Everything answers" if well else "Not everything answers (`cluster-ai logs NAME` tells more)"
-    say(f"{begin}; {how_to_stop}, `cluster-ai status` shows it. State is in {shown(state.root)}.")
+    how_to_stop = f"`{command()} down` stops it" if detached_now else "Ctrl-C stops it"
+    begin = "Everything answers" if well else f"Not everything answers (`{command()} logs NAME` tells more)"
+    say(f"{begin}; {how_to_stop}, `{command()} status` shows it. State is in {shown(state.root)}.")
     if detached_now:
         silence(_supervisor_log(state))
 

@@ -13,6 +13,7 @@ import click
 from exporter.discover import USUAL_PORTS, Look, What, bracketed, look_around
 from exporter.errors import Reason
 from provisioning.config.addresses import scheduler_url
+from provisioning.config.command import command
 from provisioning.config.hosts import LOOPBACK
 from provisioning.config.problems import printable
 from provisioning.init.first_file import Machine, text
@@ -62,7 +63,8 @@ def init(hosts: tuple[str, ...], out: Path) -> None:
             file.write(content)
     except OSError as error:
         _give_up(f"cannot write {out}: {error.strerror}")
-    click.echo(f"\nwrote {out}; read it, then run: cluster-ai check {out} && cluster-ai doctor --config {out}")
+    own = command()
+    click.echo(f"\nwrote {out}; read it, then run: {own} check {out} && {own} doctor --config {out}")
 
 
 def _host(value: str) -> str:
