@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import tempfile
 import time
@@ -136,7 +137,8 @@ def _download(client: httpx.Client, url: str, path: Path, say: Say) -> str:
 
 
 def _unreachable(url: str, error: Exception) -> str:
-    return f"{httpx.URL(url).host} cannot be reached ({str(error) or type(error).__name__})"
+    why = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+    return f"{httpx.URL(url).host} cannot be reached ({why or type(error).__name__})"
 
 
 def _minutes(seconds: float) -> str:
