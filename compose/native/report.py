@@ -16,6 +16,7 @@ from compose.native.service import Condition
 from provisioning.config.problems import printable
 
 _PATIENCE = 3.0  # s
+_NO_TARGETS = "No Dask, Ollama or Open WebUI is in this configuration."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def as_text(seen: Seen) -> str:
             "",
             *_table(("SERVICE", "STATE", "ADDRESS", "PID", ""), services),
             "",
-            *_table(("TARGET", "SYSTEM", "STATE", "LAST ERROR"), targets),
+            *(_table(("TARGET", "SYSTEM", "STATE", "LAST ERROR"), targets) if targets else [_NO_TARGETS]),
         ]
     )
 

@@ -186,6 +186,7 @@ def test_a_node_exporter_that_answers_at_our_address_is_used_instead_of_ours(
     assert (there.state, there.detail) == (Condition.ABSENT, f"the one that already answers at {url} is used")
     shown = report.as_text(report.Seen(running=True, record=plan.record, targets=[]))
     assert f"node_exporter absent the one that already answers at {url} is used" in " ".join(shown.split())
+    assert shown.endswith("\n\nNo Dask, Ollama or Open WebUI is in this configuration.")
     jobs = yaml.safe_load((state.rendered / "prometheus.yml").read_text())["scrape_configs"]
     [group] = next(job for job in jobs if job["job_name"] == "node")["static_configs"]
     assert group["targets"] == [url.removeprefix("http://")]
