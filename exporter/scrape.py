@@ -168,6 +168,10 @@ class Watch:
                 task.cancel()
             if unfinished:
                 await asyncio.wait(unfinished, timeout=CANCELLING)
+            # A cancelled task keeps its frames, which lead back to the run: without this, only the garbage collector
+            # would free what the run had learned.
+            run.tasks.clear()
+            run.waited_for.clear()
         self.last = collection
         if collection.error is not None:
             self.last_error = (collection.error, collection.finished)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
+import weakref
 
 import pytest
 
@@ -120,6 +122,26 @@ async def test_an_error_that_is_remembered_holds_nothing_of_the_answer_it_is_abo
     collection = await Watch(target(), FakeCollector(a=refused, b=Part(refused, keep=60))).collect(5)
     for outcome in collection.outcomes.values():
         assert (outcome.error.__traceback__, outcome.error.__context__, outcome.error.__cause__) == (None, None, None)
+
+
+async def test_what_a_cancelled_part_had_learned_is_freed_without_the_garbage_collector():
+    class Answer:
+        pass
+
+    seen: list[weakref.ref[Answer]] = []
+
+    async def slow() -> list[Family]:
+        answer = Answer()
+        seen.append(weakref.ref(answer))
+        await asyncio.Event().wait()
+        return families(str(answer))
+
+    gc.disable()
+    try:
+        await Watch(target(timeout="200ms"), FakeCollector(a=slow, b=once(slow), c=good)).collect(5)
+        assert [found() for found in seen] == [None, None]
+    finally:
+        gc.enable()
 
 
 async def test_looks_at_the_same_time_share_one_collection():
