@@ -13,7 +13,7 @@ PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real bench generate lock clean venv tools
+.PHONY: help run test check test-real coverage mutate soak bench generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,9 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make check      lint and check types'
 	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
+	@echo 'make coverage   run the tests and say which lines of exporter/ they leave out; fails below 95 %'
+	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
+	@echo 'make soak       half an hour at ten times the usual rate with faults; SOAK_MINUTES changes how long'
 	@echo 'make bench      measure what the exporter costs, beside json_exporter and ollama-metrics where they are on PATH'
 	@echo 'make generate   rewrite the generated pages of docs/'
 	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
@@ -38,6 +41,21 @@ test-real: $(VENV)/.dev tools
 # Tables of Markdown; docs/performance.md keeps those of one run. ARGS="ollama dask" measures those parts alone.
 bench: $(VENV)/.dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+coverage: $(VENV)/.dev tools
+	@mkdir -p .cache/coverage && rm -f .cache/coverage/*
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m pytest --cov --cov-report= $(ARGS)
+	@$(BIN)/coverage report
+
+# In a copy: it writes broken code. ARGS="exporter.dask_protocol*" for one module.
+mutate: $(VENV)/.dev
+	@rm -rf .cache/mutate && mkdir -p .cache/mutate
+	@git ls-files -z | xargs -0 cp --parents -t .cache/mutate
+	@cd .cache/mutate && PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/python -m mutmut run $(ARGS) | tail -1
+	@cd .cache/mutate && $(CURDIR)/$(BIN)/python -m tests.mutants
+
+soak: $(VENV)/.dev
+	@$(BIN)/python -m tests.endurance.soak
 
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
