@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from compose.native import debian
-from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
+from compose.native.fetching import Failures, FetchError, Say, distrust, fetch_release, release_home
 from compose.native.places import default_cache_dir, shown
 from compose.native.tools import TOOLS, Tool
 
@@ -26,6 +26,8 @@ def find(name: str, cache: Path) -> Path | None:
         on_path = shutil.which(candidate)
         if on_path and _new_enough(Path(on_path), tool):
             return Path(on_path)
+    if distrust(cache):
+        return None
     unpacked = debian.find(name, tool.package, cache)
     if unpacked is not None:
         return unpacked
@@ -39,6 +41,9 @@ def provide(names: Iterable[str], cache: Path, say: Say, *, retry: bool = False)
     Every attempt to get something is announced with `say`. What failed lately is not tried again unless `retry`.
     """
     wanted = list(names)
+    if why := distrust(cache):
+        say(f"{why}.")
+        return {name: find(name, cache) for name in wanted}
     failures = Failures(cache)
     if retry:
         failures.forget()

@@ -6,14 +6,17 @@ import hashlib
 import json
 import os
 import re
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from compose.native.places import CACHE_VARIABLE, shown
 from compose.native.tools import Release, this_machine
 
 Say = Callable[[str], None]
@@ -50,16 +53,38 @@ class Failures:
         """Lets everything be tried again."""
         self._path.unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, dict[str, float]]:
+    def _read(self) -> dict[str, dict[str, Any]]:
         try:
             records = json.loads(self._path.read_text())
-        except (OSError, ValueError):  # no memory of a failure only means another attempt
+        except (OSError, ValueError, RecursionError):  # no memory of a failure only means another attempt
             return {}
-        return records if isinstance(records, dict) else {}
+        return {what: record for what, record in records.items() if _whole(record)} if isinstance(records, dict) else {}
 
-    def _write(self, records: dict[str, dict[str, object]] | dict[str, object]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, records: dict[str, dict[str, Any]]) -> None:
+        make_cache(self._path.parent)
         self._path.write_text(json.dumps(records))
+
+
+def _whole(record: object) -> bool:
+    return isinstance(record, dict) and isinstance(record.get("at"), float) and isinstance(record.get("why"), str)
+
+
+def make_cache(cache: Path) -> None:
+    """Makes the cache folder for its owner alone, whatever the umask: what is in it will be run."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def distrust(cache: Path) -> str | None:
+    """Why programs in this cache folder must not be run; None when nobody else can have put them there."""
+    try:
+        status = cache.stat()
+    except OSError:
+        return None
+    if status.st_mode & stat.S_IWOTH:
+        return f"everybody may write in {shown(cache)}, so it is not used; take that away with: chmod o-w {cache}"
+    if os.geteuid() != 0 and status.st_uid not in (0, os.geteuid()):
+        return f"{shown(cache)} belongs to somebody else, so it is not used; name another with {CACHE_VARIABLE}"
+    return None
 
 
 def release_home(release: Release, cache: Path) -> Path:
@@ -75,6 +100,7 @@ def fetch_release(release: Release, cache: Path, say: Say) -> Path:
     base = os.environ.get(release.variable, release.base).rstrip("/")
     url = release.url(release.archive, base)
     home = release_home(release, cache)
+    make_cache(cache)
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=home.parent) as folder:
         archive = Path(folder) / url.rpartition("/")[2]

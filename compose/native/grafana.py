@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.native.fetching import Failures, FetchError, Say, fetch_release, release_home
+from compose.native.fetching import Failures, FetchError, Say, distrust, fetch_release, release_home
 from compose.native.places import shown
 from compose.native.tools import GRAFANA
 
@@ -50,6 +50,9 @@ def provide(cache: Path, say: Say, *, retry: bool = False) -> Grafana | None:
     found = find(cache)
     if found is not None:
         return found
+    if why := distrust(cache):
+        say(f"Grafana: none on this machine, going on without. To have its pages, {HOW_TO_GET} ({why}).")
+        return None
     failures = Failures(cache)
     if retry:
         failures.forget()
@@ -77,7 +80,8 @@ def _homes(cache: Path) -> Iterator[Path]:
         if on_path := shutil.which(name):
             yield Path(on_path).resolve().parent.parent
     yield from map(Path, _PACKAGED)
-    yield release_home(GRAFANA, cache)
+    if not distrust(cache):
+        yield release_home(GRAFANA, cache)
 
 
 def _in_home(home: Path) -> Grafana | None:

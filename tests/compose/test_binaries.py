@@ -140,6 +140,52 @@ def test_a_release_is_fetched_checked_and_kept(tmp_path: Path, server: Server) -
 
 
 @pytest.mark.usefixtures("bare")
+def test_programs_that_anybody_may_have_put_there_are_not_run(tmp_path: Path, server: Server) -> None:
+    cache = tmp_path / "cache"
+    planted = cache / "releases" / f"prometheus-{tools.PROMETHEUS.version}" / "prometheus"
+    home = cache / "releases" / f"grafana-{tools.GRAFANA.version}"
+    for file in (planted, home / "bin/grafana", home / "conf/defaults.ini"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\ntouch {tmp_path}/owned\n")
+        file.chmod(0o755)
+    cache.chmod(0o755)
+    assert binaries.find("prometheus", cache) == planted
+    cache.chmod(0o1777)
+    said: list[str] = []
+    assert binaries.provide(("prometheus",), cache, said.append) == {"prometheus": None}
+    assert grafana.provide(cache, said.append) is None
+    assert "everybody may write" in said[0]
+    assert "everybody may write" in said[1]
+    assert server.asked == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_cache_of_somebody_else_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(tmp_path, 4242, 4242)
+    assert fetching.distrust(tmp_path) is None
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert "belongs to somebody else" in (fetching.distrust(tmp_path) or "")
+
+
+def test_a_new_cache_is_its_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        fetching.Failures(tmp_path / "new").add("this", "because")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', '{"a": {}}', '{"a": {"at": "x", "why": 1}}', "[]", "[" * 100_000])
+def test_a_spoiled_memory_of_failures_is_no_memory(tmp_path: Path, text: str) -> None:
+    (tmp_path / "failed.json").write_text(text)
+    failures = fetching.Failures(tmp_path)
+    assert failures.recent("a") is None
+    failures.add("a", "because")
+    assert "because" in (failures.recent("a") or "")
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_wrong_checksum_leaves_nothing_behind(tmp_path: Path, server: Server) -> None:
     server.publish(tools.NODE_EXPORTER, {"node_exporter": program("node_exporter", "1.11.1")}, checksum="f" * 64)
     said: list[str] = []
