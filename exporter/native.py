@@ -149,10 +149,11 @@ class PrefixFilter:
 
     def _tidy(self, parsed: Parsed) -> None:
         """Forget series that are gone, once there are very many: a page may for once lack what the next one has."""
-        if sum(map(len, self._seen.values())) <= _MOST_REMEMBERED:
+        if max(len(self._other), sum(map(len, self._seen.values()))) <= _MOST_REMEMBERED:
             return
         there = [series for block in parsed.blocks for series in block.series.values()]
         self._seen = {series.key: {row[0]: row[1] for row in series.rows} for series in there}
+        self._other = {series.key: self._other[series.key] for series in there if series.key in self._other}
         self._once_own &= parsed.work.keys()
         self._lent = {pair: lent for pair, lent in self._lent.items() if pair[1] in self._once_own}
         self._own &= parsed.work.keys()

@@ -285,6 +285,17 @@ def test_memory_is_bounded_when_prefixes_come_and_go(monkeypatch):
     assert len(prefixes._once_own) <= 40
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_memory_is_bounded_when_other_labels_come_and_go(monkeypatch, restarts):
+    monkeypatch.setattr("exporter.native._MOST_REMEMBERED", 200)
+    prefixes = PrefixFilter(3)
+    for look in range(30):
+        lines = [f'a_total{{x="{look}-{number}",task_prefix_name="p"}} {number}' for number in range(60)]
+        started = f"process_start_time_seconds {look if restarts else 1}"
+        prefixes.apply("\n".join(["# TYPE a_total counter", *lines, started, ""]).encode())
+    assert len(prefixes._other) <= 200 + 60
+
+
 def test_a_page_of_32000_series_takes_little_cpu():
     body = page({f"prefix-{number:06d}": number + 0.5 for number in range(6400)})
     prefixes = PrefixFilter(100)
