@@ -6,7 +6,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.collectors.base import Answer
@@ -53,7 +53,6 @@ def test_reply_to_a_generation(status: int, body: bytes) -> None:
     assert reply.result != "ok" or status == 200
 
 
-@settings(max_examples=60)
 @given(LISTS, LISTS, JSON)
 async def test_families_of_anything_can_be_read(tags: object, processes: object, shown: object) -> None:
     bodies = {"/api/tags": tags, "/api/ps": processes, "/api/show": shown}
