@@ -131,6 +131,15 @@ async def test_one_worker_with_absurd_numbers_takes_only_the_sums_along() -> Non
     assert all(map(math.isfinite, found.values()))
 
 
+async def test_a_scheduler_that_invents_workers_is_refused_before_they_are_made() -> None:
+    scheduler = FakeScheduler.of("2026.8.0")
+    worker(scheduler)
+    scheduler.answers["identity"]["workers"] = {f"tcp://a:{number}": {} for number in range(100_001)}
+    error = await error_of(collector(scheduler), "identity")
+    assert error.reason is Reason.TOO_LARGE
+    assert str(error) == "tells of 100001 workers; at most 100000 are read"
+
+
 async def test_spilled_data_is_not_managed_memory() -> None:
     scheduler = FakeScheduler.of("2024.2.1")
     worker(scheduler)["metrics"].update(memory=500, managed_bytes=300, spilled_bytes={"memory": 100, "disk": 80})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -314,3 +315,12 @@ def test_window_without_eviction_is_exact_whatever_the_times(old: list[float], n
     news, overflowed, _ = window.news([(at, None) for at in (*old, *new)])
     assert [at for at, _ in news] == new
     assert not overflowed
+
+
+def test_windows_made_to_be_compared_for_ever_are_given_up_and_said_so() -> None:
+    same = [(1.0, None)] * 100_000
+    _, _, window = Window(()).news([*same, (2.0, None)])
+    before = time.process_time()
+    news, overflowed, _ = window.news([*same, (3.0, None)])
+    assert (list(news), overflowed) == ([], True)
+    assert time.process_time() - before < 2
