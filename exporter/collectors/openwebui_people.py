@@ -88,7 +88,7 @@ def groups(answer: Any) -> list[Family]:
     counts = [amount(group.get("member_count")) for group in listed]
     known = [count for count in counts if count is not None]
     if len(known) == len(counts):
-        memberships.add(sum(known, 0.0))
+        memberships.add(number(sum(known, 0.0)))
     return [total, memberships]
 
 

@@ -47,21 +47,23 @@ class Seen:
     before its amount is added, so that `increase()` sees it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: ModelNames) -> None:
+        self._names = names
         self._stored: dict[str, float] | None = None
-        self.total: dict[str, float] = {}
+        self.total: dict[Labels, float] = {}  # by label, so that names nobody may rely on do not pile up
 
     def look(self, stored: Mapping[str, float]) -> None:
         """Take the stored totals as they are now."""
         before = self._stored
         self._stored = dict(stored)
-        for key, value in stored.items():
-            if key not in self.total:
-                self.total[key] = 0.0
+        for model, value in stored.items():
+            labels = self._names.labels(model)
+            if labels not in self.total:
+                self.total[labels] = 0.0
                 if before is not None:
-                    self._stored[key] = 0.0
+                    self._stored[model] = 0.0
             elif before is not None:
-                self.total[key] += max(0.0, value - before.get(key, 0.0))
+                self.total[labels] += max(0.0, value - before.get(model, 0.0))
 
 
 class Usage:
@@ -69,8 +71,8 @@ class Usage:
 
     def __init__(self, names: ModelNames) -> None:
         self._names = names
-        self._messages = Seen()
-        self._tokens = {"input": Seen(), "output": Seen()}
+        self._messages = Seen(names)
+        self._tokens = {"input": Seen(names), "output": Seen(names)}
 
     def messages(self, answer: Any) -> list[Family]:
         """From `/api/v1/analytics/models`: assistant messages, chats and people by model. Raises CollectError."""
@@ -112,13 +114,13 @@ class Usage:
             "openwebui_model_messages_seen",
             "Answers of this model added to stored chats since the exporter first looked; not lowered by deletions.",
         )
-        self._add(messages, self._messages.total)
+        _write(messages, self._messages.total)
         tokens = counter(
             "openwebui_model_tokens_seen",
             "Tokens by model and type added to stored chats since the exporter first looked; not lowered by deletions.",
         )
         for kind, seen in self._tokens.items():
-            self._add(tokens, seen.total, kind)
+            _write(tokens, seen.total, kind)
         return [messages, tokens]
 
     def _family(self, name: str, help: str, values: Mapping[str, float]) -> Family:
@@ -131,11 +133,12 @@ class Usage:
         for model, value in values.items():
             labels = self._names.labels(model)
             sums[labels] = sums.get(labels, 0.0) + value
-        for labels, value in sums.items():
-            if kind is None:
-                family.add(value, labels)
-            else:
-                family.add(value, Labels(**dict(labels.pairs), type=kind))
+        _write(family, sums, kind)
+
+
+def _write(family: Family, values: Mapping[Labels, float], kind: str | None = None) -> None:
+    for labels, value in values.items():
+        family.add(number(value), labels if kind is None else Labels(**dict(labels.pairs), type=kind))
 
 
 def chats(answer: Any) -> list[Family]:

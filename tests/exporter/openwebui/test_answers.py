@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from exporter.collectors.openwebui_answers import mapping, rows
+from exporter.collectors.base import Answer
+from exporter.collectors.openwebui_answers import content, mapping, rows
 from exporter.errors import CollectError, Reason
 
 KINDS = [("secret", "a text"), (None, "null"), (7, "a bare value"), (True, "a bare value"), (0.5, "a bare value")]
@@ -30,3 +31,8 @@ def test_a_wrong_shape_is_named_by_its_kind(read: Any, value: object, words: str
 def test_odd_entries_of_a_list_are_passed_over() -> None:
     assert list(rows([{"a": 1}, None, "x", {}], "/x")) == [{"a": 1}, {}]
     assert mapping({"a": 1}, "/x") == {"a": 1}
+
+
+def test_only_small_answers_are_decoded_at_once() -> None:
+    assert content(Answer(200, "application/json", b"[" + b"1," * 1000 + b"1]")) == [1] * 1001
+    assert content(Answer(200, "application/json", b"[" + b"1," * (2 << 20) + b"1]")) is None

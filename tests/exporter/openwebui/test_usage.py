@@ -33,11 +33,12 @@ def test_history_is_not_replayed_and_deletions_do_not_count() -> None:
 
 
 def test_a_model_that_is_new_stands_at_zero_for_one_look() -> None:
-    counter = Seen()
+    names = ModelNames()
+    counter = Seen(names)
     shown = []
     for stored in ({}, {"new": 40.0}, {"new": 50.0}, {}, {"new": 7.0}):
         counter.look(stored)
-        shown.append(counter.total.get("new"))
+        shown.append(counter.total.get(names.labels("new")))
     assert shown == [None, 0, 50, 50, 57]
 
 
@@ -73,6 +74,23 @@ def test_models_beyond_the_cap_share_a_label_for_ever(monkeypatch: pytest.Monkey
     assert found['tokens_seen{model="(other)",type="input"}'] == 971
     assert found['tokens_seen{model="a",type="input"}'] == 10
     assert not [key for key in found if '"c"' in key]
+
+
+def test_names_that_come_and_go_do_not_pile_up() -> None:
+    usage = Usage(ModelNames())
+    usage.tokens(tokens())
+    for look in range(20):
+        usage.tokens(tokens(**{f"{look}-{number}": (10, 1) for number in range(200)}))
+    found = seen(usage)
+    assert len(found) <= 2 * (openwebui_usage.NAMED_MODELS + 1)
+    assert found['tokens_seen{model="(other)",type="input"}'] == 10 * (20 * 200 - 500 - 1)
+
+
+def test_a_sum_beyond_all_numbers_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openwebui_usage, "NAMED_MODELS", 0)
+    assert values(Usage(ModelNames()).tokens(tokens(a=(1.7e308, 1), b=(1.7e308, 2)))) == {
+        'openwebui_model_tokens{model="(other)",type="output"}': 3
+    }
 
 
 def test_a_model_called_like_the_bucket_does_not_double_it(monkeypatch: pytest.MonkeyPatch) -> None:
