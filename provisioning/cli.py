@@ -19,6 +19,7 @@ ROOMS = {
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",
+    "dashboards": "dashboards.cli",
 }
 DEFAULT_FILE = Path("cluster-ai.yml")
 

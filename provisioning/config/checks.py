@@ -171,7 +171,6 @@ def _nothing_watched(config: Config, document: Document) -> Iterator[Problem]:
 
 
 def _not_used_yet(config: Config, document: Document) -> Iterator[Problem]:
-    given = [key for key, used in (("people", config.people), ("alerts", config.alerts.thresholds)) if used]
-    if given:
-        message = f"{' and '.join(given)} {'are' if given != ['alerts'] else 'is'} checked but not used by this version"
-        yield Problem(document.line_of((given[0],)), message, "nobody is notified yet")
+    if config.people:
+        message = "people are checked but not used by this version"
+        yield Problem(document.line_of(("people",)), message, "nobody is notified yet")

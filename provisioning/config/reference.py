@@ -127,7 +127,8 @@ def _closing() -> str:
   are set by the product itself.
 - A collection ends after the target's `timeout` or half a second before Prometheus would give up, which is 4s with
   the rendered `prometheus.yml`, whichever is shorter.
-- `people` and `alerts` are checked but not used by this version: nobody is notified yet.
+- `people` are checked but not used by this version: nobody is notified yet. `alerts.thresholds` colours the pages;
+  their names are those of [defaults.yml](../alert_rules/defaults.yml).
 - Prometheus' external label `cluster` is the file's `name` (default `{Config.model_fields["name"].default}`).
 """
 

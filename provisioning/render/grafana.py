@@ -9,19 +9,25 @@ from typing import Any
 
 import jinja2
 
+from dashboards.build import HOME
 from provisioning.config.model import Config, Services
 from provisioning.render.files import RenderError, header
 from provisioning.render.places import ANY_ADDRESS, Places, dial_address
 
 PROMETHEUS_UID = "cluster-ai-prometheus"
 ALERTMANAGER_UID = "cluster-ai-alertmanager"
+FOLDER_UID = "cluster-ai"
+PAGES = "pages"
+"""The folder of our pages, beside grafana.ini."""
 
 # Comment signs, quotes, and the signs that Grafana or its ini reader would expand.
 _UNSAFE_IN_INI = frozenset(";#%$`\"'\\{}")
 
 
-def ini(config: Config, places: Places, provisioning: Path, source: str) -> str:
+def ini(config: Config, places: Places, folder: Path, source: str) -> str:
     """grafana.ini for a Grafana that listens on `config.services.grafana` without a proxy before it.
+
+    `folder` is where its pages and its `provisioning` lie.
 
     Raises RenderError when a path holds a character that an ini file would not give back as it is.
     """
@@ -33,7 +39,8 @@ def ini(config: Config, places: Places, provisioning: Path, source: str) -> str:
         "port": port,
         "root_url": f"http://{named}:{port}/",
         "data": _path(places.data / "grafana"),
-        "provisioning": _path(provisioning),
+        "provisioning": _path(folder / "provisioning"),
+        "home_page": _path(folder / PAGES / f"{HOME}.json"),
         "admin_password": _path(places.grafana_admin_password),
         "secret_key": _path(places.grafana_secret_key),
     }
@@ -49,6 +56,25 @@ def datasources(config: Config, places: Places) -> dict[str, Any]:
     if places.alertmanager:
         sources.append(_alertmanager(config.services))
     return {"apiVersion": 1, "prune": True, "datasources": sources}
+
+
+def dashboards(folder: Path) -> dict[str, Any]:
+    """Grafana's dashboard provisioning as data: our pages in a folder of their own, which nobody edits there.
+
+    A change of theirs would be lost at the next start; who wants one saves a copy elsewhere. Raises RenderError as
+    `ini` does.
+    """
+    provider = {
+        "name": "Cluster AI",
+        "type": "file",
+        "folder": "Cluster AI",
+        "folderUid": FOLDER_UID,
+        "allowUiUpdates": False,
+        "disableDeletion": True,
+        "updateIntervalSeconds": 10,
+        "options": {"path": _path(folder / PAGES)},
+    }
+    return {"apiVersion": 1, "providers": [provider]}
 
 
 def _prometheus(services: Services, places: Places) -> dict[str, Any]:

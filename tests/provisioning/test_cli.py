@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from dashboards.build import PAGES
 from provisioning.cli import ROOMS, main
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,8 @@ def test_render_says_what_it_wrote_and_what_grafana_still_needs(here: Path) -> N
         f"wrote {here}/out/alertmanager.yml",
         f"wrote {here}/out/grafana/grafana.ini",
         f"wrote {here}/out/grafana/provisioning/datasources/cluster-ai.yml",
+        f"wrote {here}/out/grafana/provisioning/dashboards/cluster-ai.yml",
+        *(f"wrote {here}/out/grafana/pages/{name}.json" for name in PAGES),
         *(f"Grafana needs the file {path} before its first start: one random line, mode 600" for path in needed),
     ]
     again = run("render", "--out", "out")

@@ -241,7 +241,7 @@ def test_keys_that_do_nothing_yet_are_said_in_one_line(tmp_path: Path) -> None:
         "targets:\n  hosts: [{name: a}]\npeople: [{name: ana}]\nalerts: {thresholds: {dask_memory: 0.8}}\n",
     )
     assert warnings(file) == [
-        "cluster-ai.yml:3: people and alerts are checked but not used by this version; nobody is notified yet"
+        "cluster-ai.yml:3: people are checked but not used by this version; nobody is notified yet"
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from dashboards.build import PAGES
 from provisioning.config.load import load
 from provisioning.config.model import Config, DaskTarget, HostTarget, OllamaTarget, Services, Targets
 from provisioning.render import Places, RenderError, make_secrets, render
@@ -21,7 +22,14 @@ from tests.tools import tool
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/golden/render"
-FILES = ("prometheus.yml", "alertmanager.yml", "grafana/grafana.ini", "grafana/provisioning/datasources/cluster-ai.yml")
+FILES = (
+    "prometheus.yml",
+    "alertmanager.yml",
+    "grafana/grafana.ini",
+    "grafana/provisioning/datasources/cluster-ai.yml",
+    "grafana/provisioning/dashboards/cluster-ai.yml",
+)
+PAGE_FILES = tuple(f"grafana/pages/{name}.json" for name in PAGES)
 PLACES = Places(data=Path("/srv/cluster-ai/data"), secrets=Path("/srv/cluster-ai/secrets"), local_host="laptop")
 EXAMPLE = load(ROOT / "provisioning/example.yml")
 SMALLEST = Config(targets=Targets())
@@ -53,7 +61,7 @@ def test_the_example_renders_as_it_did(name: str, tmp_path: Path, request: pytes
 
 def test_nothing_else_is_written(tmp_path: Path) -> None:
     changed = render(EXAMPLE, tmp_path, places=PLACES)
-    assert changed == [tmp_path / name for name in FILES]
+    assert changed == [tmp_path / name for name in (*FILES, *PAGE_FILES)]
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(changed)
 
 
@@ -93,7 +101,7 @@ def test_the_same_file_gives_the_same_bytes_in_any_process(hash_seed: str, tmp_p
     )
     here = tmp_path / "here"
     render(EXAMPLE, here, places=Places(data=Path("/d"), secrets=Path("/s"), local_host="laptop"))
-    for name in FILES:
+    for name in (*FILES, *PAGE_FILES):
         there = (tmp_path / "out" / name).read_text().replace(str(tmp_path / "out"), str(here))
         assert hashlib.sha256(there.encode()).digest() == hashlib.sha256((here / name).read_bytes()).digest()
 

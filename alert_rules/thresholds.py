@@ -1,0 +1,22 @@
+"""Reads `defaults.yml`, and puts an installation's own numbers in place of the defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+
+import yaml
+
+
+@cache
+def defaults() -> Mapping[str, float]:
+    """Every threshold by name; ratios are 0 to 1, the rest in the unit its name ends in."""
+    data = yaml.safe_load(files("alert_rules").joinpath("defaults.yml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: float(value) for name, value in data.items()})
+
+
+def in_force(overrides: Mapping[str, float]) -> Mapping[str, float]:
+    """The defaults with the numbers of `alerts.thresholds`; a name that no default has changes nothing."""
+    return MappingProxyType({name: float(overrides.get(name, value)) for name, value in defaults().items()})

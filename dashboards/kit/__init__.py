@@ -1,0 +1,35 @@
+"""The house style: what every page and panel has, over grafanalib, pruned to what today's Grafana reads."""
+
+from dashboards.kit.house import AMBER, GREEN, GREY, RED, Levels, above, below, plain
+from dashboards.kit.links import to_page
+from dashboards.kit.page import Page, annotation, row
+from dashboards.kit.panels import Column, Query, stat, state_timeline, table, text, timeseries
+from dashboards.kit.states import GOOD_BAD, UP_DOWN, YES_NO, State
+from dashboards.kit.variables import choice
+
+__all__ = [
+    "AMBER",
+    "GOOD_BAD",
+    "GREEN",
+    "GREY",
+    "RED",
+    "UP_DOWN",
+    "YES_NO",
+    "Column",
+    "Levels",
+    "Page",
+    "Query",
+    "State",
+    "above",
+    "annotation",
+    "below",
+    "choice",
+    "plain",
+    "row",
+    "stat",
+    "state_timeline",
+    "table",
+    "text",
+    "timeseries",
+    "to_page",
+]

@@ -1,0 +1,51 @@
+"""What all pages share: the data source, the tags, the colours and how a number gets one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+SCHEMA_VERSION = 42
+"""Grafana 12.2's; a newer Grafana migrates from it when it loads a page."""
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+TAG = "cluster-ai"
+UID_PREFIX = "cluster-ai-"
+
+# Grafana's own names, which it adapts to the light and the dark theme. A colour never speaks alone: a word or a
+# number stands beside it, for those who cannot tell these apart.
+GREEN, AMBER, RED, BLUE = "green", "orange", "red", "blue"
+GREY = "#7b8087"
+"""For what is not there: Grafana has no name for a grey that can be read as a tile and as a letter in both themes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """From which value on a number has which colour; the first step's value is None, for everything lower."""
+
+    steps: tuple[tuple[float | None, str], ...]
+
+    @property
+    def marked(self) -> bool:
+        """Whether any value is worse than another, so that a line in a graph says something."""
+        return len(self.steps) > 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Grafana's `thresholds`."""
+        return {"mode": "absolute", "steps": [{"color": color, "value": value} for value, color in self.steps]}
+
+
+def plain(color: str = BLUE) -> Levels:
+    """A number that is neither good nor bad."""
+    return Levels(((None, color),))
+
+
+def above(warning: float, critical: float | None = None, *, worst: str = RED) -> Levels:
+    """Good while lower; amber from `warning` on and `worst` from `critical`, or `worst` at once without one."""
+    if critical is None or critical <= warning:
+        return Levels(((None, GREEN), (warning, worst)))
+    return Levels(((None, GREEN), (warning, AMBER), (critical, worst)))
+
+
+def below(enough: float, *, bad: str = RED) -> Levels:
+    """Bad while lower than `enough`, good from there on."""
+    return Levels(((None, bad), (enough, GREEN)))
