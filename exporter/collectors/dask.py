@@ -26,6 +26,7 @@ KEPT_WORKERS_SECONDS = 600.0  # service discovery keeps a silent scheduler's wor
 NATIVE_KEEP = 60.0
 LARGE_FLEET = 200  # workers above which a cluster is looked at every 15 s instead of 5
 LARGE_WINDOW, LARGE_WINDOW_KEEP = 5_000, 30.0  # 2022.12 keeps 100,000 events and sends them all: 10 MB
+_THREAD_ABOVE = 2_000  # workers whose decoding would hold up other targets noticeably: each is 30 us
 _PROCESSING_SERIES = 2  # each worker's, from the part that may still be under way when the limit is held
 _RESERVE = 200  # series that do not grow with the workers, with room to spare
 
@@ -127,7 +128,10 @@ class DaskCollector(Collector):
             raise CollectError(
                 Reason.SHAPE, f"{self._target.scheduler} answers, but not as a scheduler; is it a worker's address?"
             )
-        workers = self._roster.decode(reply["workers"])
+        if len(reply["workers"]) > _THREAD_ABOVE:
+            workers, totals = await asyncio.to_thread(self._decoded, reply["workers"])
+        else:
+            workers, totals = self._decoded(reply["workers"])
         await asyncio.sleep(0)  # a thousand workers are 50 ms of work in all: other targets get their turns between
         services = reply.get("services")
         look = Look(
@@ -135,7 +139,7 @@ class DaskCollector(Collector):
             started=amount(reply.get("started")),
             dashboard_port=valid_port(services.get("dashboard")) if isinstance(services, Mapping) else None,
             workers=workers,
-            families=total_families(workers),
+            families=totals,
             per_worker=self._target.worker_series,
         )
         if look.per_worker:
@@ -150,6 +154,10 @@ class DaskCollector(Collector):
         self.large = len(workers) > (LARGE_FLEET * 0.9 if self.large else LARGE_FLEET)
         self._answered = True
         return look
+
+    def _decoded(self, told: Mapping[Any, Any]) -> tuple[list[Worker], list[Family]]:
+        workers = self._roster.decode(told)
+        return workers, total_families(workers)
 
     def _add_worker_series(self, look: Look) -> None:
         """Each worker's series, unless they would not all fit: then totals and quantiles stand for them."""

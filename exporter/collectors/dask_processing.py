@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from exporter.collectors.dask_series import quantile_family
-from exporter.collectors.dask_workers import Worker
+from exporter.collectors.dask_workers import MOST_WORKERS, Worker
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, gauge
 
@@ -34,6 +34,9 @@ class ProcessingAges:
         """Take the reply of `processing` seen at `now` (monotonic seconds)."""
         if not isinstance(reply, Mapping):
             raise CollectError(Reason.SHAPE, "the scheduler's `processing` is not a mapping; is it a Dask scheduler?")
+        if len(reply) > MOST_WORKERS:
+            what = f"the scheduler's `processing` tells of {len(reply)} workers; at most {MOST_WORKERS} are read"
+            raise CollectError(Reason.TOO_LARGE, what)
         seen: dict[str, dict[Hashable, float]] = {}
         for address, keys in reply.items():
             if isinstance(address, str) and isinstance(keys, Sequence) and not isinstance(keys, str | bytes):

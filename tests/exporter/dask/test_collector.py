@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import math
+import time
 from typing import Any
 
 import pytest
@@ -138,6 +140,24 @@ async def test_a_scheduler_that_invents_workers_is_refused_before_they_are_made(
     error = await error_of(collector(scheduler), "identity")
     assert error.reason is Reason.TOO_LARGE
     assert str(error) == "tells of 100001 workers; at most 100000 are read"
+    scheduler.answers["identity"]["workers"] = {}
+    scheduler.answers["processing"] = {f"tcp://a:{number}": () for number in range(100_001)}
+    assert (await error_of(collector(scheduler), "processing")).reason is Reason.TOO_LARGE
+
+
+async def test_other_targets_get_their_turns_while_very_many_workers_are_decoded() -> None:
+    scheduler = FakeScheduler.of("2026.8.0")
+    entry = worker(scheduler)
+    scheduler.answers["identity"]["workers"] = {f"tcp://a:{number}": entry for number in range(20_000)}
+    dask = collector(scheduler, series_limit=1000)
+    began, longest = time.monotonic(), 0.0
+    look = asyncio.create_task(dask.parts()["identity"].ask())
+    while not look.done():
+        before = time.monotonic()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.monotonic() - before)
+    assert len(look.result()) > 1
+    assert longest < (time.monotonic() - began) / 2
 
 
 async def test_spilled_data_is_not_managed_memory() -> None:
