@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("exporter", "provisioning", "compose")
+ROOMS = ("exporter", "dashboards", "alert_rules", "provisioning", "compose")
 Run = Callable[..., str]
 
 
