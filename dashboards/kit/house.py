@@ -17,6 +17,22 @@ GREEN, AMBER, RED, BLUE = "green", "orange", "red", "blue"
 GREY = "#7b8087"
 """For what is not there: Grafana has no name for a grey that can be read as a tile and as a letter in both themes."""
 
+TASK_COLORS = {
+    "executing": GREEN,
+    "processing": GREEN,
+    "long-running": "dark-green",
+    "memory": BLUE,
+    "ready": "yellow",
+    "queued": "yellow",
+    "waiting": GREY,
+    "fetch": "light-purple",
+    "flight": "purple",
+    "no-worker": AMBER,
+    "error": RED,
+    "erred": RED,
+}
+"""Dask's states of a task, the same on every page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Levels:

@@ -38,10 +38,8 @@ def navigation() -> list[dict[str, Any]]:
         {**_LINK, "type": "link", "title": title, "url": f"/d/{UID_PREFIX}{uid}", "tags": []}
         for uid, title in MAIN.items()
     ]
-    more = {**_LINK, "type": "dashboards", "title": "In detail", "tags": [DETAIL_TAG], "asDropdown": True, "url": ""}
+    more = {**_LINK, "type": "dashboards", "title": "More", "tags": [DETAIL_TAG], "asDropdown": True, "url": ""}
     return [*links, more]
 
 
-_LINK = {"icon": "dashboard", "tooltip": "", "asDropdown": False, "includeVars": True, "keepTime": True} | {
-    "targetBlank": False
-}
+_LINK = {"icon": "", "tooltip": "", "asDropdown": False, "includeVars": True, "keepTime": True} | {"targetBlank": False}

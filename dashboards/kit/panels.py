@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from grafanalib import core
@@ -111,12 +112,13 @@ def timeseries(
     decimals: int | None = None,
     legend: str = "list",
     last: str = "",
+    colors: Mapping[str, str] = MappingProxyType({}),
     links: Links = (),
 ) -> core.TimeSeries:
     """Lines over time, from zero. Levels that mark a threshold are drawn as lines.
 
     `legend`: `list` below, `table` (below, sorted by the last value, the worst first), or `hidden` for one series.
-    `last` narrows the panel to a time of its own, such as `24h`.
+    `last` narrows the panel to a time of its own, such as `24h`. `colors` are of series by name, where red means ill.
     """
     return core.TimeSeries(
         title=title,
@@ -134,6 +136,13 @@ def timeseries(
         tooltipSort="desc",
         thresholdsStyleMode="dashed" if levels.marked else "off",
         timeFrom=last or None,
+        overrides=[
+            {
+                "matcher": {"id": "byName", "options": name},
+                "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
+            }
+            for name, color in colors.items()
+        ],
         links=list(links),
         extraJson={
             "fieldConfig": {
@@ -209,7 +218,13 @@ def table(
     `sort` is the title of the column that decides what stands first.
     """
     asking = [column for column in columns if column.query]
-    targets = _targets([Query(column.query, every=column.every) for column in asking], instant=True, table=True)
+    telling = next((column for column in asking if column.field), asking[0])
+    first = next(column.field for column in columns if column.field)
+    queries = [
+        Query(_or_say(column.query, first, empty) if column is telling else column.query, every=column.every)
+        for column in asking
+    ]
+    targets = _targets(queries, instant=True, table=True)
     names = {column.field: column.title for column in columns if column.field}
     hidden = {"Time": True}
     for target, column in zip(targets, asking, strict=True):
@@ -267,6 +282,11 @@ def text(title: str, markdown: str) -> core.Text:
     )
 
 
+def _or_say(expr: str, label: str, empty: str) -> str:
+    """`expr`, or where it has nothing one row that says why: Grafana shows an empty table without a word."""
+    return f'({expr}) or label_replace(absent({expr}) * NaN, "{label}", "{empty}", "", "")'
+
+
 def _targets(queries: Sequence[Query], *, instant: bool = False, table: bool = False) -> list[core.Target]:
     if not queries:
         raise ValueError("a panel without a query")
@@ -291,8 +311,8 @@ def _override(column: Column) -> dict[str, Any]:
         properties |= {"unit": column.unit or "none", "thresholds": column.levels.as_json()}
     if column.decimals is not None:
         properties["decimals"] = column.decimals
-    if column.states:
-        properties["mappings"] = mappings(column.states)
+    if not column.field:
+        properties["mappings"] = [*mappings(column.states), nothing("-")]
     if column.gauge:
         properties |= {"custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}}
         properties |= {"min": 0, "max": 1}

@@ -16,7 +16,6 @@ from dashboards.kit import (
     plain,
     row,
     stat,
-    state_timeline,
     table,
     text,
     timeseries,
@@ -50,7 +49,7 @@ def page(_limits: Mapping[str, float]) -> Page:
         refresh="15s",
         rows=[
             row(4, *_tiles()),
-            row(4, text("", _WORDS)),
+            row(3, text("", _WORDS)),
             row(8, _firing(), _history()),
             row(7, *_notifications()),
         ],
@@ -136,15 +135,15 @@ def _firing() -> Any:
 
 
 def _history() -> Any:
-    return state_timeline(
+    return timeseries(
         "What fired, and how long?",
-        description="One band for each alert that fired within the time above. Bands that begin together have one "
-        "cause; the one that began first is where to look.",
-        queries=[
-            Query('max by (alertname, target, host) (ALERTS{alertstate="firing"})', "{{alertname}} {{target}}{{host}}")
-        ],
-        states=[State(1, "firing", RED)],
+        description="How many alerts of each name fired. Those that begin together have one cause; the one that "
+        "began first is where to look.",
+        unit="none",
+        queries=[Query('count by (alertname) (ALERTS{alertstate="firing"})', "{{alertname}}")],
+        levels=plain(),
         empty="nothing fired",
+        stacked=True,
     )
 
 

@@ -5,24 +5,40 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Query, above, plain, state_timeline, timeseries
+from dashboards.kit import Column, Query, above, plain, table, timeseries
 from dashboards.kit.house import GREEN, RED
 from dashboards.kit.states import State
 from dashboards.pages import queries
 
 
-def parts(system: str, selector: str) -> Any:
-    """Which parts of a look gave nothing, over time."""
+def parts(system: str, selector: str, limits: Mapping[str, float]) -> Any:
+    """Which parts of a look give nothing."""
     prefix = queries.PREFIX[system]
-    return state_timeline(
+
+    def of(metric: str) -> str:
+        return f"max by (target, collector) ({prefix}_collector_{metric}{{{selector}}})"
+
+    return table(
         "What cannot be read?",
-        description="One band for each part of a look at the target. Failed: its panels here are empty or old. The "
-        "panel beside this says why; `cluster-ai doctor` says what to do.",
-        queries=[
-            Query(f"min by (target, collector) ({prefix}_collector_success{{{selector}}})", "{{target}}: {{collector}}")
+        description="Each part of a look at the target, failed ones first: their panels here are empty or old. The "
+        "panel beside this says why; `cluster-ai doctor` says what to do. Age: answers that cost the target work are "
+        "kept.",
+        columns=[
+            Column(title="Part", field="collector"),
+            Column(title="Of", field="target"),
+            Column(title="State", query=of("success"), states=(State(0, "failed", RED), State(1, "read", GREEN))),
+            Column(title="Took", query=of("duration_seconds"), unit="s"),
+            Column(
+                title="Age",
+                query=of("age_seconds"),
+                unit="s",
+                decimals=0,
+                levels=above(limits["collector_age_seconds"]),
+            ),
         ],
-        states=(State(0, "Failed", RED), State(1, "Read", GREEN)),
         empty="not configured",
+        sort="State",
+        descending=False,
     )
 
 

@@ -21,6 +21,7 @@ from dashboards.kit import (
     timeseries,
     to_page,
 )
+from dashboards.kit.house import TASK_COLORS
 from dashboards.pages import queries
 from dashboards.pages.common import restarts_and_alerts
 
@@ -35,7 +36,7 @@ def page(limits: Mapping[str, float]) -> Page:
         question="Is my cluster well, right now? Tiles from left to right: the three systems, the monitoring itself, "
         "what fires. Each leads to the page that says more.",
         rows=[
-            row(4, *(_system(system) for system in queries.PREFIX), _monitoring(limits), *_alerts()),
+            row(3, *(_system(system) for system in queries.PREFIX), _monitoring(limits), *_alerts()),
             row(4, *_numbers(limits)),
             row(6, _history(), _tasks()),
             row(6, _worker_memory(limits), _tokens(), _hosts(limits)),
@@ -188,6 +189,7 @@ def _tasks() -> Any:
         levels=plain(),
         empty="no tasks",
         stacked=True,
+        colors=TASK_COLORS,
     )
 
 

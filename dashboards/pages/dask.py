@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dashboards.kit import Page, Query, above, plain, row, stat, timeseries, to_page
+from dashboards.kit.house import TASK_COLORS
 from dashboards.pages import blind
 from dashboards.pages.common import DASK, restarts_and_alerts, state_tile, version_tile
 
@@ -30,7 +31,7 @@ def page(limits: Mapping[str, float]) -> Page:
             row(6, _lost_results(), _transfers(), _clients()),
             row(
                 6,
-                blind.parts("dask", _SELECTED),
+                blind.parts("dask", _SELECTED, limits),
                 blind.reasons("dask", _SELECTED),
                 blind.took("dask", _SELECTED, limits),
             ),
@@ -94,6 +95,7 @@ def _states() -> Any:
         levels=plain(),
         empty="no tasks, or the scheduler has no /metrics",
         stacked=True,
+        colors=TASK_COLORS,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, state_timeline, table, timeseries
+from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, table, timeseries
 from dashboards.kit.house import AMBER, GREEN, GREY, RED
 from dashboards.pages import blind
 from dashboards.pages.common import OLLAMA, restarts_and_alerts, state_tile, version_tile
@@ -38,7 +38,7 @@ def page(limits: Mapping[str, float]) -> Page:
             row(8, _installed(), _required(), widths=(14, 10)),
             row(
                 6,
-                blind.parts("ollama", _SELECTED),
+                blind.parts("ollama", _SELECTED, limits),
                 blind.reasons("ollama", _SELECTED),
                 blind.took("ollama", _SELECTED, limits),
             ),
@@ -103,7 +103,7 @@ def _loaded(limits: Mapping[str, float]) -> Any:
         description="Each loaded model: the memory it takes, the part that runs on the CPU, its context, and when it "
         "will be unloaded if nobody asks (a dash: it is kept for ever).",
         columns=[
-            Column(title="Model", field="model"),
+            Column(title="Model", field="model", width=190),
             Column(title="Ollama", field="target"),
             Column(title="Size", query=of("size_bytes"), unit="bytes"),
             Column(title="On GPU", query=of("vram_bytes"), unit="bytes"),
@@ -116,7 +116,9 @@ def _loaded(limits: Mapping[str, float]) -> Any:
                 gauge=True,
             ),
             Column(title="Context", query=of("context_tokens"), unit="short"),
-            Column(title="Unloaded", query=f"{of('expires_timestamp_seconds')} * 1000", unit="dateTimeFromNow"),
+            Column(
+                title="Unloaded", query=f"{of('expires_timestamp_seconds')} * 1000", unit="dateTimeFromNow", width=140
+            ),
         ],
         empty="nothing is loaded: the next question waits for the disk",
         sort="Size",
@@ -128,14 +130,24 @@ def _probes() -> Any:
         f'{value} * sum by ({_BY}) (ollama_generation_probe_result{{result="{result}", {_SELECTED}}})'
         for result, value in _PROBES
     )
-    return state_timeline(
+    return table(
         "Do they answer?",
         description="How the last one-token question to each loaded model went. hung: no answer and nobody else was "
-        "asking: restart Ollama. reloaded: its runner had stopped. busy: others were using it, which is fine. Off "
-        "unless the target's generation probe is configured.",
-        queries=[Query(found, "{{model}}")],
-        states=_PROBE_STATES,
-        empty="no probes: set generation_probe: {enabled: true} for this target",
+        "asking: restart Ollama. reloaded: its runner had stopped. busy: others were using it, which is fine. Asked "
+        "only with `generation_probe: {enabled: true}`.",
+        columns=[
+            Column(title="Model", field="model", width=190),
+            Column(title="Ollama", field="target"),
+            Column(title="It", query=found, states=_PROBE_STATES),
+            Column(
+                title="Asked",
+                query=f"max by ({_BY}) (ollama_generation_probe_timestamp_seconds{{{_SELECTED}}}) * 1000",
+                unit="dateTimeFromNow",
+                width=140,
+            ),
+        ],
+        empty="not asked",
+        sort="It",
     )
 
 
@@ -174,7 +186,7 @@ def _answers() -> Any:
         unit="s",
         queries=[Query(f"max by (model) (ollama_generation_probe_duration_seconds{{{_SELECTED}}})", "{{model}}")],
         levels=plain(),
-        empty="no probes: see beside",
+        empty="not asked: see generation_probe",
     )
 
 
@@ -185,7 +197,7 @@ def _installed() -> Any:
         description="Each model on the disk: what it is, what room it takes, when it was pulled. Old large ones that "
         "are never loaded can go.",
         columns=[
-            Column(title="Model", field="model"),
+            Column(title="Model", field="model", width=190),
             Column(title="Ollama", field="target"),
             Column(title="Family", field="family"),
             Column(title="Parameters", field="parameter_size"),
@@ -203,11 +215,20 @@ def _installed() -> Any:
 
 
 def _required() -> Any:
-    return state_timeline(
+    return table(
         "Are the required ones there?",
-        description="Each model under `must_be_loaded` in cluster-ai.yml. Not there: nobody asked for longer than it "
+        description="Each model under `must_be_loaded` in cluster-ai.yml. Not loaded: nobody asked for longer than it "
         "is kept, another pushed it out, or it cannot be loaded; ask it something and look at Ollama's log.",
-        queries=[Query(f"min by ({_BY}) (ollama_model_required_loaded{{{_SELECTED}}})", "{{model}}")],
-        states=(State(0, "not loaded", RED), State(1, "loaded", GREEN)),
-        empty="none required: list models under must_be_loaded",
+        columns=[
+            Column(title="Model", field="model", width=190),
+            Column(title="Ollama", field="target"),
+            Column(
+                title="State",
+                query=f"min by ({_BY}) (ollama_model_required_loaded{{{_SELECTED}}})",
+                states=(State(0, "not loaded", RED), State(1, "loaded", GREEN)),
+            ),
+        ],
+        empty="none required",
+        sort="State",
+        descending=False,
     )

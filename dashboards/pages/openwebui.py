@@ -33,7 +33,7 @@ def page(limits: Mapping[str, float]) -> Page:
             row(5, *_doors()),
             row(
                 6,
-                blind.parts("openwebui", _SELECTED),
+                blind.parts("openwebui", _SELECTED, limits),
                 blind.reasons("openwebui", _SELECTED),
                 blind.took("openwebui", _SELECTED, limits),
             ),
@@ -74,7 +74,7 @@ def _tiles() -> list[Any]:
             sparkline=True,
         ),
         stat(
-            "Waiting for approval",
+            "Pending accounts",
             description="Accounts with the role pending: people who cannot come in until an administrator approves "
             "them.",
             unit="none",
@@ -167,13 +167,13 @@ def _models() -> Any:
         "Which models are used?",
         description="Each model in the stored chats. Falls when chats are deleted.",
         columns=[
-            Column(title="Model", field="model"),
+            Column(title="Model", field="model", width=180),
             Column(title="Open WebUI", field="target"),
             Column(title="Chats", query=of("chats"), unit="short"),
             Column(title="Answers", query=of("messages"), unit="short"),
             Column(title="People", query=of("users"), unit="short"),
-            Column(title="Tokens read", query=of("tokens", 'type="input", '), unit="short"),
-            Column(title="Tokens written", query=of("tokens", 'type="output", '), unit="short"),
+            Column(title="Tokens in", query=of("tokens", 'type="input", '), unit="short"),
+            Column(title="Tokens out", query=of("tokens", 'type="output", '), unit="short"),
         ],
         empty=_NO_USAGE,
         sort="Answers",
@@ -187,7 +187,7 @@ def _standing() -> Any:
         "Which models do people prefer?",
         description="Elo rating from people's comparisons; everybody starts at 1000. A few comparisons say little.",
         columns=[
-            Column(title="Model", field="model"),
+            Column(title="Model", field="model", width=180),
             Column(title="Open WebUI", field="target"),
             Column(
                 title="Rating",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dashboards.kit import Page, Query, State, above, choice, plain, row, stat, state_timeline, timeseries, to_page
-from dashboards.kit.house import AMBER, GREEN
+from dashboards.kit.house import AMBER, GREEN, TASK_COLORS
 from dashboards.pages.common import restarts_and_alerts
 
 _SELECTED = 'target="$dask", worker="$worker"'
@@ -128,6 +128,7 @@ def _tasks() -> Any:
         levels=plain(),
         empty="no tasks",
         stacked=True,
+        colors=TASK_COLORS,
     )
 
 

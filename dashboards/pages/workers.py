@@ -90,7 +90,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             sparkline=True,
         ),
         stat(
-            "Waiting for a worker",
+            "Unassigned tasks",
             description="Tasks that the scheduler holds back because no worker can take them yet (queued, no-worker). "
             "no-worker for long means that no worker has the resources a task asks for.",
             unit="short",
@@ -146,11 +146,11 @@ def _workers(limits: Mapping[str, float]) -> Any:
                 width=170,
             ),
             Column(title="Managed", query=of("memory_managed_bytes"), unit="bytes", decimals=0),
-            Column(title="Unmanaged", query=of("memory_unmanaged_bytes"), unit="bytes", decimals=0),
+            Column(title="Unmanaged", width=100, query=of("memory_unmanaged_bytes"), unit="bytes", decimals=0),
             Column(title="Spilled", query=of("disk_spilled_bytes"), unit="bytes", decimals=0),
             Column(title="Tasks", query=of("processing_tasks"), unit="none"),
             Column(
-                title="Oldest task",
+                title="Oldest",
                 query=of("oldest_processing_task_seconds"),
                 unit="s",
                 decimals=0,
@@ -173,7 +173,7 @@ def _finished() -> Any:
     return timeseries(
         "Which tasks get done?",
         description="Tasks that finished, a second, by the first word of their key. A prefix that stops while others "
-        "go on is stuck or out of work; compare with `Waiting for a worker`.",
+        "go on is stuck or out of work; compare with `Unassigned tasks`.",
         unit="ops",
         queries=[
             Query(
@@ -191,11 +191,12 @@ def _finished() -> Any:
 
 def _errors(limits: Mapping[str, float]) -> Any:
     totals = "rate(dask_scheduler_prefix_state_totals_total"
-    state = f'sum by (task_prefix_name) ({totals}{{{{state=~"{{}}", {_CLUSTER}}}}}[$__rate_interval]))'
+    state = f'sum by (task_prefix_name) ({totals}{{{{state=~"{{}}", {_CLUSTER}}}}}[5m]))'
     return timeseries(
         "Which tasks fail?",
-        description="Failed tasks as a share of those that ended, by the first word of their key. Any is worth a look "
-        "at the task's traceback in Dask's own page; much of one kind is a bug or bad input, of all kinds an ill host.",
+        description="Failed tasks as a share of those that ended, by the first word of their key. Over 5 minutes; any "
+        "is worth a look at the task's traceback in Dask's own page; much of one kind is a bug or bad input, of all "
+        "kinds an ill host.",
         unit="percentunit",
         queries=[
             Query(

@@ -18,6 +18,7 @@ from tests.dashboards.reading import PAGES, Asked, named, of_variable, panels, q
 FIXED_WINDOWS = {
     "openwebui_model_tokens_seen_total": "read once a minute (`refresh`)",
     "openwebui_model_messages_seen_total": "read once a minute (`refresh`)",
+    "[5m]": "a share of what ended, which a shorter window makes a lottery",
     "[1h]": "a count of rare events within an hour, which the title says",
     "[24h]": "a count of rare events within a day, which the title says",
 }
