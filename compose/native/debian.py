@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from compose.native.fetching import PROGRESS_EVERY, FetchError, Say, make_cache
+from compose.native.fetching import PROGRESS_EVERY, FetchError, Say, in_words, make_cache
 from compose.native.tools import Package
 
 # Debian's Alertmanager reads its templates from this folder, a constant in the program: unpacked anywhere else it
@@ -39,6 +39,7 @@ def find(program: str, package: Package, cache: Path) -> Path | None:
     return starter if starter.exists() else None
 
 
+@in_words()
 def fetch(packages: Iterable[Package], cache: Path, say: Say) -> None:
     """Downloads and unpacks the packages. Raises FetchError with apt's own last words."""
     make_cache(cache)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -10,7 +11,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ PROGRESS_EVERY = 5.0  # s
 
 class FetchError(Exception):
     """Something could not be had; `str()` is one line for people."""
+
+
+@contextlib.contextmanager
+def in_words() -> Iterator[None]:
+    """Turns what the system refuses, such as a folder that cannot be written or a full disk, into a FetchError."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{shown(Path(str(error.filename)))}: " if error.filename else ""
+        raise FetchError(f"{where}{error.strerror or error}") from None
 
 
 class Failures:
@@ -61,8 +72,9 @@ class Failures:
         return {what: record for what, record in records.items() if _whole(record)} if isinstance(records, dict) else {}
 
     def _write(self, records: dict[str, dict[str, Any]]) -> None:
-        make_cache(self._path.parent)
-        self._path.write_text(json.dumps(records))
+        with contextlib.suppress(OSError):  # as with reading
+            make_cache(self._path.parent)
+            self._path.write_text(json.dumps(records))
 
 
 def _whole(record: object) -> bool:
@@ -92,6 +104,7 @@ def release_home(release: Release, cache: Path) -> Path:
     return cache / "releases" / f"{release.name}-{release.version}"
 
 
+@in_words()
 def fetch_release(release: Release, cache: Path, say: Say) -> Path:
     """Downloads an official release, checks it against its published checksum and unpacks it.
 

@@ -327,3 +327,13 @@ def test_links_for_tests_lead_to_what_was_found(bare: Path, tmp_path: Path, monk
     monkeypatch.setenv("PATH", f"{links}:{os.environ['PATH']}")
     assert CliRunner().invoke(binaries.main, ["--links", str(links)]).exit_code == 0
     assert (links / "promtool").readlink() == bare / "promtool"
+
+
+def test_a_cache_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    for name in ("amtool", "node_exporter"):
+        assert binaries.provide((name,), tmp_path / "file/cache", said.append) == {name: None}
+    refusals = [line for line in said if line.startswith("  not there: ")]
+    assert refusals
+    assert all(line.endswith("Not a directory") for line in refusals)
