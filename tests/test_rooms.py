@@ -127,4 +127,6 @@ def test_every_system_is_complete(system):
         missing.append(f"tests/real/test_{system}.py")
     if f"## {registry()[system].prefix}" not in (ROOT / "docs" / "metrics.md").read_text():
         missing.append(f"a section of {system} in docs/metrics.md (make generate)")
+    if not (ROOT / f"dashboards/pages/{system}.py").exists():
+        missing.append(f"dashboards/pages/{system}.py, named in dashboards.build.PAGES")
     assert not missing
