@@ -329,7 +329,9 @@ def test_links_for_tests_lead_to_what_was_found(bare: Path, tmp_path: Path, monk
     assert (links / "promtool").readlink() == bare / "promtool"
 
 
-def test_a_cache_that_cannot_be_made_is_said_in_words(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_made_is_said_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(debian, "available", lambda: True)
     (tmp_path / "file").touch()
     said: list[str] = []
     for name in ("amtool", "node_exporter"):
