@@ -28,6 +28,10 @@ TASK_COLORS = {
     "fetch": "light-purple",
     "flight": "purple",
     "no-worker": AMBER,
+    "released": "light-blue",
+    "forgotten": "light-blue",
+    "constrained": AMBER,
+    "missing": "dark-orange",
     "error": RED,
     "erred": RED,
 }

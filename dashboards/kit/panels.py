@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -81,13 +81,13 @@ def stat(
         title=title,
         description=description,
         dataSource=DATASOURCE,
-        targets=_targets(queries, instant=not sparkline),
+        targets=_targets(_present(queries, empty, names_only=names_only, sparkline=sparkline), instant=not sparkline),
         format=unit,
         noValue=empty,
         color=_BY_LEVEL,
         decimals=decimals,
         mappings=[*mappings(states), nothing(empty)],
-        reduceCalc="lastNotNull",
+        reduceCalc="last",
         graphMode="area" if sparkline else "none",
         colorMode="background" if filled else "value",
         textMode="name" if names_only else "value_and_name" if names else "value",
@@ -280,6 +280,21 @@ def text(title: str, markdown: str) -> core.Text:
         transparent=True,
         extraJson={"options": {"code": {"language": "plaintext", "showLineNumbers": False, "showMiniMap": False}}},
     )
+
+
+def _present(queries: Sequence[Query], empty: str, *, names_only: bool, sparkline: bool) -> Sequence[Query]:
+    """Queries of a tile that ends with what it asks for: else it would go on showing the last value there was.
+
+    The name of a series has no value whose absence could be said, so it gets a name that says it.
+    """
+    if names_only:
+        labels = [query.legend.partition("{{")[2].partition("}}")[0] for query in queries]
+        return [
+            replace(query, expr=_or_say(query.expr, label, empty)) for query, label in zip(queries, labels, strict=True)
+        ]
+    if sparkline:
+        return [replace(query, expr=f"({query.expr}) or absent({query.expr}) * NaN") for query in queries]
+    return queries
 
 
 def _or_say(expr: str, label: str, empty: str) -> str:

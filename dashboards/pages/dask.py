@@ -11,7 +11,7 @@ from dashboards.pages import blind
 from dashboards.pages.common import DASK, restarts_and_alerts, state_tile, version_tile
 
 _SELECTED = 'target=~"$dask"'
-_NO_DASK = "no Dask"
+_NO_DASK = "unknown"
 _NO_PAGE = "scheduler has no /metrics: install prometheus_client where it runs"
 _SLOW = "15s"
 

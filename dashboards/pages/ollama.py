@@ -12,7 +12,7 @@ from dashboards.pages.common import OLLAMA, restarts_and_alerts, state_tile, ver
 
 _SELECTED = 'target=~"$ollama"'
 _BY = "target, model"
-_NONE = "no Ollama"
+_NONE = "unknown"
 # What a one-token probe of a model found; `busy` is somebody else's work, not a fault.
 _PROBES = (("ok", 1), ("busy", 2), ("reloaded", 3), ("failed", 4), ("hung", 5))
 _PROBE_STATES = (
@@ -64,9 +64,14 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             "Required, missing",
             description="Models under `must_be_loaded` that are not in memory. 0 is good.",
             unit="none",
-            queries=[Query(f"sum(1 - ollama_model_required_loaded{{{_SELECTED}}})")],
+            queries=[
+                Query(
+                    f"sum(1 - ollama_model_required_loaded{{{_SELECTED}}}) or "
+                    f"sum(ollama_models_loaded{{{_SELECTED}}}) * 0"
+                )
+            ],
             levels=above(1),
-            empty="none required",
+            empty=_NONE,
         ),
         stat(
             "On the CPU",
@@ -80,7 +85,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
                 )
             ],
             levels=above(limits["ollama_model_cpu_ratio"], worst=AMBER),
-            empty="nothing loaded",
+            empty="not known",
             decimals=0,
         ),
         stat(
@@ -120,7 +125,7 @@ def _loaded(limits: Mapping[str, float]) -> Any:
                 title="Unloaded", query=f"{of('expires_timestamp_seconds')} * 1000", unit="dateTimeFromNow", width=140
             ),
         ],
-        empty="nothing is loaded: the next question waits for the disk",
+        empty="none, or unknown",
         sort="Size",
     )
 
@@ -138,7 +143,7 @@ def _probes() -> Any:
         columns=[
             Column(title="Model", field="model", width=190),
             Column(title="Ollama", field="target"),
-            Column(title="It", query=found, states=_PROBE_STATES),
+            Column(title="Answer", query=found, states=_PROBE_STATES),
             Column(
                 title="Asked",
                 query=f"max by ({_BY}) (ollama_generation_probe_timestamp_seconds{{{_SELECTED}}}) * 1000",
@@ -146,8 +151,8 @@ def _probes() -> Any:
                 width=140,
             ),
         ],
-        empty="not asked",
-        sort="It",
+        empty="none, or not asked",
+        sort="Answer",
     )
 
 
@@ -159,7 +164,7 @@ def _memory() -> Any:
         unit="bytes",
         queries=[Query(f"sum by (model) (ollama_loaded_model_size_bytes{{{_SELECTED}}})", "{{model}}")],
         levels=plain(),
-        empty="nothing is loaded",
+        empty="nothing is loaded, or Ollama is down",
         stacked=True,
     )
 
@@ -209,7 +214,7 @@ def _installed() -> Any:
                 unit="dateTimeFromNow",
             ),
         ],
-        empty="no models",
+        empty="none, or unknown",
         sort="On disk",
     )
 
@@ -228,7 +233,7 @@ def _required() -> Any:
                 states=(State(0, "not loaded", RED), State(1, "loaded", GREEN)),
             ),
         ],
-        empty="none required",
+        empty="none, or unknown",
         sort="State",
         descending=False,
     )

@@ -14,7 +14,7 @@ from dashboards.pages.common import OPENWEBUI, restarts_and_alerts, state_tile, 
 _SELECTED = 'target=~"$openwebui"'
 _NO_KEY = "not told: needs an administrator's api_key_file"
 _NO_USAGE = "not told: needs an api_key_file and Open WebUI 0.8"
-_SHORT = "not told"
+_SHORT = "unknown"
 
 
 def page(limits: Mapping[str, float]) -> Page:

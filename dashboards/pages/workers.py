@@ -45,7 +45,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             unit="none",
             queries=[Query(f'sum(dask_cluster_workers{{status="running", {_CLUSTER}}})')],
             levels=plain(GREEN),
-            empty="no Dask",
+            empty="unknown",
             sparkline=True,
         ),
         stat(
@@ -55,7 +55,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             unit="none",
             queries=[Query(f'sum(dask_cluster_workers{{status="paused", {_CLUSTER}}})')],
             levels=above(1, worst=AMBER),
-            empty="no Dask",
+            empty="unknown",
         ),
         stat(
             "Busy threads",
@@ -108,7 +108,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
                 Query(f'sum(round(increase(dask_cluster_worker_removals_total{{expected!="true", {_CLUSTER}}}[1h])))')
             ],
             levels=above(limits["dask_workers_lost_per_hour"], limits["dask_workers_lost_per_hour_critical"]),
-            empty="no Dask",
+            empty="unknown",
         ),
     ]
 
@@ -236,7 +236,7 @@ def _lost() -> Any:
             ),
         ],
         levels=plain(),
-        empty="no Dask",
+        empty="unknown",
     )
 
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import pytest
+
+from alert_rules.thresholds import defaults
+from dashboards.kit import AMBER, GREEN, RED, Column, Query, above, choice, plain, row, stat, table, text, timeseries
+from dashboards.kit.house import TASK_COLORS
+from tests.dashboards.reading import PAGES, named, panels
+
+LOOKS = {"description": "What good looks like and what to do.", "unit": "none", "levels": plain(), "empty": "none"}
+
+
+def test_a_panel_cannot_be_made_without_what_a_reader_needs():
+    for missing in LOOKS:
+        with pytest.raises(TypeError, match=missing):
+            stat("A", queries=[Query("up")], **{key: value for key, value in LOOKS.items() if key != missing})
+        with pytest.raises(TypeError, match=missing):
+            timeseries("A", queries=[Query("up")], **{key: value for key, value in LOOKS.items() if key != missing})
+
+
+def test_a_panel_asks_something():
+    with pytest.raises(ValueError, match="without a query"):
+        timeseries("A", queries=[], **LOOKS)
+
+
+def test_a_column_shows_a_label_or_a_number():
+    with pytest.raises(ValueError, match="neither a label nor a query"):
+        Column(title="Size")
+
+
+def test_a_row_is_full():
+    with pytest.raises(ValueError, match="do not fill"):
+        row(4, text("", "a"), text("", "b"), widths=[10, 10])
+    with pytest.raises(ValueError, match="do not fill"):
+        row(4, *[text("", "a")] * 5)
+
+
+@pytest.mark.parametrize(
+    ("levels", "steps"),
+    [
+        (above(0.8, 0.95), [(None, GREEN), (0.8, AMBER), (0.95, RED)]),
+        (above(0.8), [(None, GREEN), (0.8, RED)]),
+        (above(0.8, worst=AMBER), [(None, GREEN), (0.8, AMBER)]),
+        # An installation may set a warning above the critical number: Grafana wants rising steps.
+        (above(0.99, 0.95), [(None, GREEN), (0.99, RED)]),
+    ],
+)
+def test_levels(levels, steps):
+    assert [(step["value"], step["color"]) for step in levels.as_json()["steps"]] == steps
+
+
+def test_a_choice_offers_all_or_exactly_one():
+    several = choice("dask", "Dask", "label_values(dask_cluster_up, target)")
+    assert (several["current"]["value"], several["allValue"]) == (["$__all"], ".+")
+    one = choice("dask", "Dask", "label_values(dask_cluster_up, target)", several=False)
+    assert (one["multi"], one["includeAll"], one["current"]) == (False, False, {})
+
+
+def test_a_table_with_nothing_in_it_says_why():
+    columns = [Column(title="Model", field="model"), Column(title="Size", query="size")]
+    made = table("A", description="d", columns=columns, empty="no models", sort="Size")
+    assert made.targets[0].expr == '(size) or label_replace(absent(size) * NaN, "model", "no models", "", "")'
+
+
+@pytest.mark.parametrize("pair", panels(), ids=named)
+def test_a_tile_never_goes_on_showing_what_is_no_more(pair):
+    """A sparkline's series ends with the system; the tile must end with it, not show its last value as of now."""
+    _, panel = pair
+    if panel["type"] == "stat":
+        assert panel["options"]["reduceOptions"]["calcs"] == ["last"]
+        for target in panel["targets"]:
+            assert target["instant"] or "or absent(" in target["expr"]
+
+
+@pytest.mark.parametrize("pair", panels(), ids=named)
+def test_a_tile_without_a_value_is_grey_and_says_a_word(pair):
+    _, panel = pair
+    if panel["type"] == "stat":
+        nothing = panel["fieldConfig"]["defaults"]["mappings"][-1]["options"]
+        assert nothing["match"] == "null+nan"
+        assert nothing["result"]["text"] == panel["fieldConfig"]["defaults"]["noValue"]
+        assert nothing["result"]["color"] not in (GREEN, AMBER, RED)
+
+
+def test_failed_tasks_alone_are_red():
+    assert {state for state, color in TASK_COLORS.items() if color == RED} == {"error", "erred"}
+
+
+def test_every_threshold_of_the_defaults_is_on_a_page():
+    """Settings lists them all."""
+    listed = PAGES["settings"]["panels"]
+    words = " ".join(panel["options"]["content"] for panel in listed if panel["type"] == "text")
+    assert [name for name in defaults() if f"`{name}`" not in words] == []
