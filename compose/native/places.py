@@ -64,6 +64,11 @@ class State:
         return self.root / "demo"
 
     @property
+    def textfile(self) -> Path:
+        """Files in it named `*.prom` become metrics of this machine, through node_exporter."""
+        return self.root / "textfile"
+
+    @property
     def lock(self) -> Path:
         """Held by the running supervisor; holds its process id."""
         return self.root / "run/lock"
@@ -77,5 +82,5 @@ class State:
         """Makes the folders, for the owner alone: Grafana's database and the secrets are in them."""
         self.root.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
-        for folder in (self.logs, self.rendered, self.demo, self.lock.parent):
+        for folder in (self.logs, self.rendered, self.demo, self.textfile, self.lock.parent):
             folder.mkdir(exist_ok=True)

@@ -34,7 +34,7 @@ def services(config: Config, file: Path, state: State, programs: Programs, demo:
     if programs.alertmanager is not None:
         made.append(_alertmanager(config, state, programs.alertmanager))
     if programs.node_exporter is not None:
-        made.append(_node_exporter(config, programs.node_exporter))
+        made.append(_node_exporter(config, state, programs.node_exporter))
     if programs.grafana is not None:
         made.append(_grafana(config, state, programs.grafana))
     if demo is not None:
@@ -94,9 +94,18 @@ def _alertmanager(config: Config, state: State, program: Path) -> Service:
     return _service("alertmanager", listen, command, "/-/ready")
 
 
-def _node_exporter(config: Config, program: Path) -> Service:
+def _node_exporter(config: Config, state: State, program: Path) -> Service:
     listen = Address.parse(config.services.node_exporter)
-    return _service("node_exporter", listen, (str(program), f"--web.listen-address={listen}"), "/metrics")
+    # The systemd collector is on in Debian's build, where it logs an error at every scrape without systemd; builds for
+    # other systems do not know it.
+    systemd = ("--no-collector.systemd",) if sys.platform == "linux" else ()
+    command = (
+        str(program),
+        f"--web.listen-address={listen}",
+        f"--collector.textfile.directory={state.textfile}",
+        *systemd,
+    )
+    return _service("node_exporter", listen, command, "/metrics")
 
 
 def _grafana(config: Config, state: State, grafana: Grafana) -> Service:

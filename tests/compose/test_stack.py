@@ -73,6 +73,8 @@ def test_a_configuration_of_ones_own_decides(state: State, tmp_path: Path) -> No
     assert next(one.url for one in plan.services if one.name == "prometheus") == "http://127.0.0.1:19090"
     # Gossip would open a port on every address.
     assert "--cluster.listen-address=" in commands["alertmanager"]
+    assert f"--collector.textfile.directory={state.root}/textfile" in commands["node_exporter"]
+    assert (state.root / "textfile").is_dir()
     states = {service.name: service.state for service in plan.record.services}
     assert states["grafana"] is states["dask"] is Condition.ABSENT
     rendered = yaml.safe_load((state.rendered / "prometheus.yml").read_text())
