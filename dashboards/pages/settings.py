@@ -38,7 +38,7 @@ def page(limits: Mapping[str, float]) -> Page:
         rows=[
             row(4, *_tiles()),
             row(7, _watched(), _services(), widths=(14, 10)),
-            row(11, text("Numbers in force", _numbers(limits)), text("Where is it changed?", _CHANGES)),
+            row(13, text("Numbers in force", _numbers(limits)), text("Where is it changed?", _CHANGES)),
         ],
         annotations=restarts_and_alerts(),
     )
@@ -133,7 +133,7 @@ def _watched() -> Any:
             Column(title="Series", query=f"max by ({by}) (cluster_ai_exporter_target_series)", unit="short"),
             Column(title="Dropped", query=dropped, unit="short"),
             Column(title="Look takes", query=took, unit="s"),
-            Column(title="Failed calls, 24 h", query=errors, unit="short"),
+            Column(title="Failed, 24 h", query=errors, unit="short"),
         ],
         empty="no targets: list your systems in cluster-ai.yml",
         sort="System",

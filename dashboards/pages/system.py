@@ -250,7 +250,7 @@ def _targets(limits: Mapping[str, float]) -> Any:
         "brought. Down ones stand first. A scrape near its limit (4.5 s for probes) will soon fail.",
         columns=[
             Column(title="Job", field="job"),
-            Column(title="Address", field="instance"),
+            Column(title="Address", field="instance", width=150),
             Column(title="Target", field="target"),
             Column(title="Host", field="host"),
             Column(title="State", query=f"max by ({by}) (up)", states=UP_DOWN),
