@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -15,6 +16,12 @@ def defaults() -> Mapping[str, float]:
     """Every threshold by name; ratios are 0 to 1, the rest in the unit its name ends in."""
     data = yaml.safe_load(files("alert_rules").joinpath("defaults.yml").read_text(encoding="utf-8"))
     return MappingProxyType({name: float(value) for name, value in data.items()})
+
+
+def unknown(names: Iterable[str]) -> dict[str, str]:
+    """The names that no default has, each with the one that was probably meant, or an empty text."""
+    wrong = sorted(set(names) - set(defaults()))
+    return {name: next(iter(get_close_matches(name, defaults(), n=1)), "") for name in wrong}
 
 
 def in_force(overrides: Mapping[str, float]) -> Mapping[str, float]:

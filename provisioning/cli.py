@@ -59,7 +59,9 @@ def check(file: Path) -> None:
     Each problem is one line: FILE:LINE: KEY: what is wrong; what was meant. Warnings (a secret that is not there, a
     key that does nothing yet) do not keep the stack from starting. Exit code 0 when the file is good, 1 when not.
     """
-    from provisioning.config.load import ConfigError, load_with_warnings  # noqa: PLC0415 -- `--help` stays quick
+    from alert_rules.thresholds import unknown  # noqa: PLC0415 -- `--help` stays quick
+    from provisioning.config.load import ConfigError, load_with_warnings  # noqa: PLC0415
+    from provisioning.config.problems import Problem  # noqa: PLC0415
 
     try:
         loaded = load_with_warnings(file)
@@ -67,9 +69,19 @@ def check(file: Path) -> None:
         click.echo(str(error), err=True)
         click.echo(f"{file}: {_count(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
-    for warning in loaded.warnings:
+    thresholds = [
+        Problem(
+            0,
+            f"there is no threshold {name}",
+            f"did you mean {meant}?" if meant else "the Settings page lists them",
+            "alerts.thresholds",
+        )
+        for name, meant in unknown(loaded.config.alerts.thresholds).items()
+    ]
+    warnings = [*loaded.warnings, *thresholds]
+    for warning in warnings:
         click.echo(warning.text(file, "warning"))
-    noted = f", {_count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
+    noted = f", {_count(len(warnings), 'warning')}" if warnings else ""
     click.echo(f"{file}: ok, {summary(loaded.config)}{noted}")
 
 

@@ -64,6 +64,20 @@ def test_check_without_a_file(here: Path) -> None:
     )
 
 
+def test_check_names_thresholds_that_do_nothing(here: Path) -> None:
+    (here / "cluster-ai.yml").write_text(SMALL + "alerts: {thresholds: {dask_worker_memory: 0.7, zzz: 1}}\n")
+    result = run("check")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-3:] == [
+        (
+            "cluster-ai.yml: warning: alerts.thresholds: there is no threshold dask_worker_memory; "
+            "did you mean dask_worker_memory_ratio?"
+        ),
+        "cluster-ai.yml: warning: alerts.thresholds: there is no threshold zzz; the Settings page lists them",
+        "cluster-ai.yml: ok, 1 target (1 dask), 2 warnings",
+    ]
+
+
 def test_schema_is_json_for_editors() -> None:
     result = run("schema")
     assert result.exit_code == 0
