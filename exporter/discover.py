@@ -20,7 +20,7 @@ from exporter.collectors.base import Answer
 from exporter.collectors.ollama_answers import decode_installed, decode_loaded, decode_version
 from exporter.collectors.openwebui_public import version as openwebui_version
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import DaskTarget, TlsFiles
+from provisioning.config.targets import DaskTarget, TlsFiles
 
 
 class What(StrEnum):

@@ -17,7 +17,8 @@ from exporter.scrape import Collection, Watch
 from exporter.shard import Shard
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError, load
-from provisioning.config.model import SYSTEMS, Config, DaskTarget, HttpTarget, System
+from provisioning.config.model import Config
+from provisioning.config.targets import SYSTEMS, DaskTarget, HttpTarget, System
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from exporter.collectors.base import Http, NativeEndpoint, Wires
 from exporter.errors import CollectError, Reason
 from exporter.native import Page, PrefixFilter
 from exporter.scrape import Watch
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 
 PATH = "/native"
 _LOOK_AGE = 600.0  # seconds a known dashboard address is good for; the collections keep it fresh

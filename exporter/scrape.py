@@ -16,7 +16,7 @@ from exporter.collectors.base import Clock, Collector, Outcome, Part
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, counter, gauge
 from exporter.kept import KeptPart
-from provisioning.config.model import Target
+from provisioning.config.targets import Target
 
 log = logging.getLogger(__name__)
 LEAST = 0.25  # seconds a look lasts if it has to, however soon whoever began it wants an answer

@@ -12,7 +12,7 @@ from exporter.families import clean
 from exporter.fleet import Fleet
 from exporter.native_page import PATH
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, HttpTarget
+from provisioning.config.targets import DaskTarget, HttpTarget
 
 Kind = Literal["probe", "native"]
 KINDS: tuple[str, ...] = get_args(Kind)

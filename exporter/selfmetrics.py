@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from exporter.door.settings import WebSettings
 from exporter.fleet import Fleet
-from provisioning.config.model import SYSTEMS
+from provisioning.config.targets import SYSTEMS
 
 DISTRIBUTION = "cluster-ai-dashboard"
 

@@ -26,8 +26,8 @@ from exporter.selfmetrics import SelfMetrics
 from exporter.shard import owner
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError
-from provisioning.config.model import SYSTEMS
 from provisioning.config.shown import shown
+from provisioning.config.targets import SYSTEMS
 
 TIMEOUT_HEADER = "X-Prometheus-Scrape-Timeout-Seconds"
 MARGIN = 0.5  # seconds of Prometheus's scrape time-out left for encoding and the way back

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from provisioning.config.model import SYSTEMS, Config
+from provisioning.config.model import Config
+from provisioning.config.targets import SYSTEMS
 
 # Command, and the room that brings it. Loading a room takes longer than checking a file.
 ROOMS = {

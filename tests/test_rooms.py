@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.collectors import registry
-from provisioning.config.model import SYSTEMS
+from provisioning.config.targets import SYSTEMS
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("exporter", "dashboards", "alert_rules", "provisioning", "compose")

@@ -12,7 +12,8 @@ from compose.native.ports import Address
 from compose.native.record import Record, ServiceRecord, TargetRecord
 from compose.native.service import Condition, Service
 from provisioning.config.load import ConfigError, load_with_warnings
-from provisioning.config.model import SYSTEMS, Config
+from provisioning.config.model import Config
+from provisioning.config.targets import SYSTEMS
 from provisioning.render import Places, RenderError, make_secrets, render
 
 OWN_FILE = Path("cluster-ai.yml")

@@ -15,8 +15,8 @@ from exporter.client.recording import calling
 from exporter.client.sockets import classify, tls_context
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import DaskTarget, HttpTarget, OpenWebUITarget, TlsFiles
 from provisioning.config.secrets import SecretError, SecretFile
+from provisioning.config.targets import DaskTarget, HttpTarget, OpenWebUITarget, TlsFiles
 
 MAX_BODY = 32 << 20  # bytes; 60,000 Ollama models are 25 MB
 MAX_DECODED = 384 << 20  # bytes of Python objects; 60,000 Ollama models are 230 MB by `_cost`

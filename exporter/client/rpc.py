@@ -17,7 +17,7 @@ from exporter import dask_protocol
 from exporter.client.recording import Call, calling
 from exporter.client.sockets import classify, tls_context
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 
 # Each operation with the arguments it may take. All of them only read, exist from 2022.12 to 2026.8 (an unknown one
 # makes the scheduler log a traceback) and answer from memory: no fan-out to workers, nothing installed.

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import aiohttp
 
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import TlsFiles
+from provisioning.config.targets import TlsFiles
 
 _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})

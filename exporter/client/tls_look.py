@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from exporter.client.sockets import classify, tls_context
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import TlsFiles
+from provisioning.config.targets import TlsFiles
 
 _ALERT_WAIT = 0.5  # seconds; with TLS 1.3 a server asks for the certificate it misses only after the handshake
 

@@ -7,7 +7,7 @@ import asyncio
 from exporter.client.http import HttpClient, http_client
 from exporter.client.rpc import RpcClient
 from exporter.collectors.base import Http, Rpc
-from provisioning.config.model import DaskTarget, HttpTarget
+from provisioning.config.targets import DaskTarget, HttpTarget
 
 
 class TargetWires:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from exporter.errors import REFUSALS, CollectError
 from exporter.families import Family
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, HttpTarget, System
+from provisioning.config.targets import DaskTarget, HttpTarget, System
 
 T = TypeVar("T")
 Clock = Callable[[], float]  # seconds since the epoch

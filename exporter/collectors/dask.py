@@ -20,7 +20,7 @@ from exporter.collectors.dask_workers import Roster, Worker, valid_port
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, amount, gauge
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, System
+from provisioning.config.targets import DaskTarget, System
 
 KEPT_WORKERS_SECONDS = 600.0  # service discovery keeps a silent scheduler's workers, so their alerts do not resolve
 NATIVE_KEEP = 60.0

@@ -27,7 +27,7 @@ from exporter.collectors.ollama_shown import ShownModels
 from exporter.errors import REFUSALS
 from exporter.families import Family, Labels, gauge
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import OllamaTarget, System
+from provisioning.config.targets import OllamaTarget, System
 
 _NATIVE_KEPT = 300.0  # s
 _OK = 200

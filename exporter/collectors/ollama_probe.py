@@ -20,7 +20,7 @@ from exporter.collectors.ollama_lease import Lease
 from exporter.collectors.ollama_shown import ShownModels
 from exporter.errors import CollectError
 from exporter.families import Family, Labels, counter, gauge
-from provisioning.config.model import GenerationProbe
+from provisioning.config.targets import GenerationProbe
 
 RESULTS: tuple[Result, ...] = get_args(Result)
 _AT_ONCE = 4

@@ -21,7 +21,7 @@ from exporter.collectors.openwebui_backends import KEEP, Backends
 from exporter.errors import CollectError
 from exporter.families import Family
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import OpenWebUITarget, System
+from provisioning.config.targets import OpenWebUITarget, System
 
 IDS_SINCE: Version = (0, 6, 42)
 LEADERBOARD_SINCE: Version = (0, 7, 0)

@@ -8,7 +8,7 @@ from exporter.collectors import registry
 from exporter.doctor.exam import Visit
 from exporter.doctor.findings import Finding, warning
 from exporter.scrape import Collection, Watch
-from provisioning.config.model import DaskTarget, GenerationProbe, HttpTarget, OllamaTarget
+from provisioning.config.targets import DaskTarget, GenerationProbe, HttpTarget, OllamaTarget
 
 PART_FAILS = warning(
     "part-fails",

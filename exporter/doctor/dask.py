@@ -16,7 +16,7 @@ from exporter.doctor.exam import Check, Exam, Visit, count, is_loopback, some
 from exporter.doctor.findings import Finding, info, warning
 from exporter.errors import CollectError
 from exporter.families import number
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 
 log = logging.getLogger(__name__)
 

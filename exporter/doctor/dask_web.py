@@ -16,7 +16,7 @@ from exporter.doctor.exam import Visit, count, some
 from exporter.doctor.findings import Finding, error, warning
 from exporter.doctor.reach import brief
 from exporter.errors import CollectError
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 
 NO_HTTP = warning(
     "dask-no-http",

@@ -12,7 +12,7 @@ from exporter.client.wires import TargetWires
 from exporter.collectors.base import Clock
 from exporter.doctor.findings import Finding
 from provisioning.config.hosts import LOOPBACK, HostNames
-from provisioning.config.model import DaskTarget, HostTarget, HttpTarget
+from provisioning.config.targets import DaskTarget, HostTarget, HttpTarget
 
 Check = Callable[[], Awaitable[list[Finding]]]
 LOOK_SECONDS = 2.0  # a question beside the target itself: who else is there, does it speak TLS

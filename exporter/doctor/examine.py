@@ -25,7 +25,8 @@ from exporter.doctor.openwebui import OpenWebUIExam
 from exporter.errors import CollectError
 from exporter.fleet import targets_of
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import Config, DaskTarget
+from provisioning.config.model import Config
+from provisioning.config.targets import DaskTarget
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from exporter.doctor import clocks, reach
 from exporter.doctor.exam import Check, Exam, Visit
 from exporter.doctor.findings import Finding
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import TlsFiles
+from provisioning.config.targets import TlsFiles
 
 _TIMEOUT = 5.0  # seconds
 _NO_FILES = TlsFiles()

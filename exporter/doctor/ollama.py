@@ -13,7 +13,7 @@ from exporter.doctor import clocks, reach
 from exporter.doctor.exam import LOOK_SECONDS, Check, Exam, Visit, count, is_loopback, some
 from exporter.doctor.findings import Finding, info, warning
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import OllamaTarget
+from provisioning.config.targets import OllamaTarget
 
 OPEN = warning(
     "ollama-open",

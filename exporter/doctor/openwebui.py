@@ -16,7 +16,7 @@ from exporter.doctor import clocks, reach
 from exporter.doctor.exam import Check, Exam, Visit
 from exporter.doctor.findings import Finding, Kind, error, info, warning
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import OpenWebUITarget
+from provisioning.config.targets import OpenWebUITarget
 
 NO_KEY = info(
     "openwebui-no-key",

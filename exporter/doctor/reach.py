@@ -11,7 +11,7 @@ from exporter.discover import USUAL_PORTS, Service, What, bracketed
 from exporter.doctor.exam import LOOK_SECONDS, Visit
 from exporter.doctor.findings import Finding, Kind, error, warning
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import TlsFiles
+from provisioning.config.targets import TlsFiles
 
 HOST_UNKNOWN = error(
     "host-unknown",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from exporter.doctor.exam import Visit, is_loopback
 from exporter.doctor.findings import Finding, error, warning
-from provisioning.config.model import SECRET_FILES
+from provisioning.config.basics import SECRET_FILES
 from provisioning.config.secrets import SecretError, SecretFile
 
 FILE_MISSING = error(

@@ -19,9 +19,9 @@ from pydantic import (
     model_validator,
 )
 
+from provisioning.config.basics import Count, Duration, FilePath, Strict, Switch
 from provisioning.config.load import ConfigError
 from provisioning.config.messages import explain
-from provisioning.config.model import Count, Duration, FilePath, Strict, Switch
 from provisioning.config.problems import Problem, brief
 from provisioning.config.yaml_file import MAX_BYTES, Document, parse
 

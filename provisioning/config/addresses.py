@@ -9,6 +9,8 @@ from provisioning.config.problems import brief
 
 HIGHEST_PORT = 65535
 _HOST = re.compile(r"[A-Za-z0-9_.-]+|[0-9A-Fa-f:.]+")
+# Addresses that mean "listen everywhere", and where such a part is reached from its own machine.
+ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- recognised, not bound
 
 
 def http_url(value: object) -> str:
@@ -58,3 +60,9 @@ def _has_good_host(url: str) -> bool:
         return parts.port != 0 and _HOST.fullmatch(parts.hostname or "") is not None
     except ValueError:  # an open bracket, a port that is no number or too large
         return False
+
+
+def dial_address(listen: str) -> str:
+    """Where a part that listens on `listen` is reached from this machine: `0.0.0.0:9090` as `127.0.0.1:9090`."""
+    host, _, port = listen.rpartition(":")
+    return f"{ANY_ADDRESS.get(host, host)}:{port}"

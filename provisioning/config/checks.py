@@ -8,9 +8,11 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from provisioning.config.basics import SECRET_FILES, Strict
 from provisioning.config.messages import key_text
-from provisioning.config.model import SECRET_FILES, SYSTEMS, Config, Services, Strict
+from provisioning.config.model import Config, Services
 from provisioning.config.problems import Problem, brief
+from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Document, Key
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 -- recognised, not bound

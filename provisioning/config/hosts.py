@@ -6,7 +6,8 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from provisioning.config.model import Config, HostTarget
+from provisioning.config.model import Config
+from provisioning.config.targets import HostTarget
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

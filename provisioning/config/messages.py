@@ -11,8 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from provisioning.config.basics import PATTERNS
 from provisioning.config.durations import format_duration, is_duration
-from provisioning.config.model import PATTERNS, Config
+from provisioning.config.model import Config
 from provisioning.config.problems import Problem, brief
 from provisioning.config.yaml_file import Document, Key
 

@@ -6,18 +6,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from provisioning.config.basics import HTTP_PATTERN, LABEL_NAME_PATTERN, LISTEN_PATTERN, PATTERNS, SCHEDULER_PATTERN
 from provisioning.config.durations import DURATION_PATTERN, format_duration
 from provisioning.config.messages import field_of
-from provisioning.config.model import (
-    HTTP_PATTERN,
-    LABEL_NAME_PATTERN,
-    LISTEN_PATTERN,
-    PATTERNS,
-    RESERVED_LABELS,
-    SCHEDULER_PATTERN,
-    Config,
-)
+from provisioning.config.model import Config
 from provisioning.config.schema import schema
+from provisioning.config.targets import RESERVED_LABELS
 from provisioning.config.yaml_file import Key
 
 INTRODUCTION = """\

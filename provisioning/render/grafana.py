@@ -10,9 +10,10 @@ from typing import Any
 import jinja2
 
 from dashboards.build import HOME
+from provisioning.config.addresses import ANY_ADDRESS, dial_address
 from provisioning.config.model import Config, Services
 from provisioning.render.files import RenderError, header
-from provisioning.render.places import ANY_ADDRESS, Places, dial_address
+from provisioning.render.places import Places
 
 PROMETHEUS_UID = "cluster-ai-prometheus"
 ALERTMANAGER_UID = "cluster-ai-alertmanager"

@@ -6,9 +6,6 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Addresses that mean "listen everywhere", and where such a part is reached from its own machine.
-ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}  # noqa: S104 -- recognised, not bound
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
@@ -36,9 +33,3 @@ class Places:
     def grafana_secret_key(self) -> Path:
         """File with the key that encrypts secrets in Grafana's database; it must never change."""
         return self.secrets / "grafana-secret-key"
-
-
-def dial_address(listen: str) -> str:
-    """Where a part that listens on `listen` is reached from this machine: `0.0.0.0:9090` as `127.0.0.1:9090`."""
-    host, _, port = listen.rpartition(":")
-    return f"{ANY_ADDRESS.get(host, host)}:{port}"

@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from provisioning.config.addresses import dial_address
 from provisioning.config.hosts import is_this_machine, this_machine
-from provisioning.config.model import SYSTEMS, Config, HostTarget
-from provisioning.render.places import Places, dial_address
+from provisioning.config.model import Config
+from provisioning.config.targets import SYSTEMS, HostTarget
+from provisioning.render.places import Places
 
 Job = dict[str, Any]
 

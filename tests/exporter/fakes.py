@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from exporter.collectors.base import Collector, NativeEndpoint, Part
 from exporter.families import Family, Labels, counter, gauge
-from provisioning.config.model import OllamaTarget
+from provisioning.config.targets import OllamaTarget
 
 
 def families(name: str, count: int = 1) -> list[Family]:

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.collectors.base import Collector
 from exporter.families import Family, encode
 from exporter.scrape import Watch
-from provisioning.config.model import Target
+from provisioning.config.targets import Target
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden"

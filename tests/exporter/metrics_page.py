@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from exporter.collectors import registry
 from exporter.fleet import Fleet
 from exporter.selfmetrics import SelfMetrics
-from provisioning.config.model import Config, Targets
+from provisioning.config.model import Config
+from provisioning.config.targets import Targets
 
 ROOT = Path(__file__).resolve().parents[2]
 TITLES = {"dask": "Dask", "ollama": "Ollama", "openwebui": "Open WebUI"}

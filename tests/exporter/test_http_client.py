@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestServer, unused_port
 from exporter.client import http as http_module
 from exporter.client.http import HttpClient, http_client
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import OllamaTarget, OpenWebUITarget, TlsFiles
+from provisioning.config.targets import OllamaTarget, OpenWebUITarget, TlsFiles
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import pytest
 from exporter.client.rpc import RpcClient
 from exporter.client.sockets import classify, tls_context
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import DaskTarget, TlsFiles
+from provisioning.config.targets import DaskTarget, TlsFiles
 from tests.certificates import Authority
 
 

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from provisioning.config.hosts import LOOPBACK, HostNames, this_machine
-from provisioning.config.model import Config, HostTarget, Services, Targets
+from provisioning.config.model import Config, Services
+from provisioning.config.targets import HostTarget, Targets
 
 
 def config(*hosts: HostTarget, node_exporter: str = "127.0.0.1:9100") -> Config:

@@ -16,7 +16,8 @@ import yaml
 
 from dashboards.build import PAGES
 from provisioning.config.load import load
-from provisioning.config.model import Alerts, Config, DaskTarget, HostTarget, OllamaTarget, Services, Targets
+from provisioning.config.model import Alerts, Config, Services
+from provisioning.config.targets import DaskTarget, HostTarget, OllamaTarget, Targets
 from provisioning.render import Places, RenderError, make_secrets, render
 from provisioning.render.files import header
 from tests.tools import tool

@@ -18,7 +18,7 @@ from typing import Any
 
 from exporter.client.rpc import RpcClient
 from exporter.collectors.dask_events import parse_version, topics
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 from tests.exporter.dask.recorded import FIXTURES, dump
 from tests.real.dask_cluster import VERSIONS, Cluster, until
 

@@ -20,7 +20,7 @@ from exporter.errors import Reason
 from exporter.families import encode
 from exporter.scrape import Collection, Watch
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, TlsFiles
+from provisioning.config.targets import DaskTarget, TlsFiles
 from tests.certificates import Authority
 from tests.exporter.dask.recorded import Clock
 from tests.exporter.fakes import values

@@ -20,7 +20,8 @@ from exporter.doctor.examine import examine
 from exporter.doctor.findings import Finding
 from exporter.errors import CollectError
 from provisioning.config.load import load
-from provisioning.config.model import Config, DaskTarget, TlsFiles
+from provisioning.config.model import Config
+from provisioning.config.targets import DaskTarget, TlsFiles
 from provisioning.init.cli import init
 from tests.certificates import DAY, Authority
 from tests.ports import free_port

@@ -21,7 +21,7 @@ from exporter.client.wires import TargetWires
 from exporter.collectors.ollama import OllamaCollector
 from exporter.scrape import Collection, Watch
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import OllamaTarget
+from provisioning.config.targets import OllamaTarget
 from tests.real.ollama_server import TINY, OllamaServer, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]

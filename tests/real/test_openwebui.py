@@ -19,7 +19,7 @@ from exporter.client.http import HttpClient, http_client
 from exporter.collectors.openwebui import OpenWebUICollector
 from exporter.families import encode
 from exporter.scrape import Collection, Watch
-from provisioning.config.model import OpenWebUITarget
+from provisioning.config.targets import OpenWebUITarget
 from tests.exporter.openwebui.recorded import Recorder, collector
 from tests.ports import free_port
 from tests.real.ollama_server import OllamaServer, wait_until

@@ -11,7 +11,7 @@ from exporter.collectors.base import Answer
 from exporter.collectors.dask import DaskCollector
 from exporter.errors import CollectError, Reason
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, HostTarget
+from provisioning.config.targets import DaskTarget, HostTarget
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "dask"
 VERSIONS = tuple(sorted(path.name for path in FIXTURES.iterdir() if path.is_dir()))

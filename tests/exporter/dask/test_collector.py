@@ -20,7 +20,7 @@ from exporter.collectors.dask_workers import Roster
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, encode
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import HostTarget
+from provisioning.config.targets import HostTarget
 from tests.exporter.dask.recorded import NATIVE, VERSIONS, Clock, FakeScheduler, collector
 from tests.exporter.fakes import values
 from tests.exporter.golden import Golden, assert_parses

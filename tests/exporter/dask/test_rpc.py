@@ -14,7 +14,7 @@ import pytest
 from exporter import dask_protocol as protocol
 from exporter.client.rpc import MAX_CONNECTIONS, OPERATIONS, REFUSAL_SECONDS, RpcClient
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import DaskTarget
+from provisioning.config.targets import DaskTarget
 from tests.exporter.dask.recorded import Clock
 
 GREETING = {"compression": None, "python": (3, 11, 2), "pickle-protocol": 5}

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.doctor import clocks, examine
 from exporter.doctor.examine import local_addresses
-from provisioning.config.model import SYSTEMS
+from provisioning.config.targets import SYSTEMS
 from tests.exporter.doctor.servers import found, ollama, openwebui, serving
 
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import unused_port
 from exporter import discover
 from exporter.client.tls_look import Trouble, look
 from exporter.doctor import reach
-from provisioning.config.model import TlsFiles
+from provisioning.config.targets import TlsFiles
 from tests.certificates import Authority
 from tests.exporter.doctor.servers import (
     NATIVE,

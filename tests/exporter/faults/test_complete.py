@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exporter.collectors import registry
-from provisioning.config.model import SYSTEMS
+from provisioning.config.targets import SYSTEMS
 from tests.exporter.faults import test_matrix, ways
 
 NOWHERE = "127.0.0.1:1"

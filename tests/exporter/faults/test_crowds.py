@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import Reason
-from provisioning.config.model import System
+from provisioning.config.targets import System
 from tests.exporter.faults import servers, systems
 from tests.exporter.faults.watching import Watched, of, series, values, watching
 

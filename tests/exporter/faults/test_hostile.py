@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.families import LABEL_LENGTH, clean
-from provisioning.config.model import System
+from provisioning.config.targets import System
 from tests.exporter.faults import servers, systems
 from tests.exporter.faults.watching import of, watching
 

@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from exporter.client.http import MAX_BODY
 from exporter.collectors import registry
 from exporter.errors import Reason
-from provisioning.config.model import SYSTEMS
+from provisioning.config.targets import SYSTEMS
 from tests.exporter.faults import servers, systems, ways
 from tests.exporter.faults.running import TIMEOUT_HEADER, Exporter, exporter
 

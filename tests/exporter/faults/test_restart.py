@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.config.model import System
+from provisioning.config.targets import System
 from tests.exporter.faults.test_crowds import crowded
 from tests.exporter.faults.watching import values, watching
 

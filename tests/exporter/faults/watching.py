@@ -12,7 +12,7 @@ from exporter.collectors import registry
 from exporter.families import encode
 from exporter.scrape import Collection, Watch
 from provisioning.config.hosts import HostNames
-from provisioning.config.model import DaskTarget, HttpTarget, OllamaTarget, OpenWebUITarget, System
+from provisioning.config.targets import DaskTarget, HttpTarget, OllamaTarget, OpenWebUITarget, System
 from tests.exporter.golden import assert_parses, lint
 
 HOUR = 3600.0

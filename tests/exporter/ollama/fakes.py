@@ -12,7 +12,7 @@ from typing import Any
 from exporter.collectors.base import Answer
 from exporter.collectors.ollama import OllamaCollector
 from exporter.errors import CollectError, Reason
-from provisioning.config.model import OllamaTarget
+from provisioning.config.targets import OllamaTarget
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "ollama"
 

@@ -11,7 +11,7 @@ from exporter.client.http import decode, raise_for_status
 from exporter.collectors.base import Answer, Http
 from exporter.collectors.openwebui import OpenWebUICollector
 from exporter.errors import CollectError
-from provisioning.config.model import OpenWebUITarget
+from provisioning.config.targets import OpenWebUITarget
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "openwebui"
 NOW = 1_795_400_000.0

@@ -9,7 +9,7 @@ from exporter.collectors.openwebui_access import GATE
 from exporter.errors import CollectError, Reason
 from exporter.families import Family
 from exporter.scrape import Watch
-from provisioning.config.model import OpenWebUITarget
+from provisioning.config.targets import OpenWebUITarget
 from tests.exporter.fakes import values
 from tests.exporter.openwebui.recorded import HTML, FakeHttp, answer, collector, recording
 

@@ -11,7 +11,7 @@ import pytest
 from exporter.collectors.base import Answer
 from exporter.families import encode
 from exporter.scrape import Watch
-from provisioning.config.model import OpenWebUITarget
+from provisioning.config.targets import OpenWebUITarget
 from tests.exporter.openwebui.recorded import FakeHttp, answer, collector, recording
 
 SECRETS = ("sentinel", "@example.com", "sk-")

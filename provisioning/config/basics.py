@@ -1,0 +1,84 @@
+"""The kinds of value that `cluster-ai.yml` is made of, each with its check and what to say when it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from provisioning.config.addresses import http_url, listen_address, scheduler_url
+from provisioning.config.durations import DURATION_PATTERN, format_duration, parse_duration
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, when_used="json"),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
+LABEL_NAME_PATTERN = r"^[a-zA-Z][a-zA-Z0-9_]*$"
+LABEL_VALUE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
+THRESHOLD_PATTERN = r"^[a-z][a-z0-9_]*$"
+EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
+SMS_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+SIZE_PATTERN = r"^[1-9][0-9]*(MB|GB|TB)$"
+HTTP_PATTERN = "^https?://"
+SCHEDULER_PATTERN = "^(tcp|tls)://"
+LISTEN_PATTERN = "^.+:[0-9]+$"
+PATTERNS = {
+    # pattern: what it stands for, what was meant
+    NAME_PATTERN: ("a name", "use letters, digits, '_', '.' and '-', 63 at most, a letter or digit first"),
+    LABEL_NAME_PATTERN: ("a label name", "use letters, digits and '_', a letter first"),
+    LABEL_VALUE_PATTERN: ("a label value", "take out line breaks and control characters"),
+    THRESHOLD_PATTERN: ("a threshold's name", "use small letters, digits and '_', such as dask_worker_memory_ratio"),
+    EMAIL_PATTERN: ("an e-mail address", "write it as name@example.org"),
+    SMS_PATTERN: ("a phone number", 'write it with its country code, in quotes, such as "+5511999990000"'),
+    SIZE_PATTERN: ("a size", "write a whole number of MB, GB or TB, such as 20GB"),
+}
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN)]
+ThresholdName = Annotated[str, StringConstraints(pattern=THRESHOLD_PATTERN)]
+LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LABEL_VALUE_PATTERN)]
+SECRET_FILES = frozenset({"password_file", "bearer_token_file", "api_key_file", "key_file"})
+
+
+def _absolute(value: Path, info: ValidationInfo) -> Path:
+    if value == Path():
+        raise ValueError("the path is empty; give the path of a file or leave the key out")
+    base: Path = (info.context or {}).get("base", Path())
+    return base / value.expanduser()
+
+
+HttpUrl = Annotated[
+    str, BeforeValidator(http_url), WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN})
+]
+SchedulerUrl = Annotated[
+    str,
+    BeforeValidator(scheduler_url),
+    WithJsonSchema({"type": "string", "format": "uri", "pattern": SCHEDULER_PATTERN}),
+]
+ListenAddress = Annotated[
+    str, BeforeValidator(listen_address), WithJsonSchema({"type": "string", "pattern": LISTEN_PATTERN})
+]
+FilePath = Annotated[Path, AfterValidator(_absolute)]
+Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Switch = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, gt=0)]
+
+
+class Strict(BaseModel):
+    """Unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
