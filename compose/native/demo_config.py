@@ -1,8 +1,9 @@
-"""The demo's `cluster-ai.yml`: the embedded Dask cluster, and Ollama and Open WebUI where they usually are."""
+"""The demo's `cluster-ai.yml`: the embedded Dask cluster, and an Ollama and an Open WebUI where one answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import httpx
 import yaml
@@ -14,7 +15,7 @@ OLLAMA = "http://127.0.0.1:11434"
 # Open WebUI's container is usually published on 3000; started from its Python package it listens on 8080.
 OPENWEBUI = ("http://127.0.0.1:3000", "http://127.0.0.1:8080")
 OPTIONAL = frozenset({"local", "local-chat"})
-"""Targets that are looked for and need not be there."""
+"""Targets that were found here and need not stay."""
 
 _HEADER = """\
 # The demo's configuration, written anew by each `cluster-ai up` that finds no cluster-ai.yml.
@@ -24,29 +25,34 @@ _HEADER = """\
 
 
 def write(state: State, scheduler: Address, dashboard: Address) -> Path:
-    """Writes the file and returns its path."""
-    data = {
-        "name": "demo",
-        "targets": {
-            "dask": [{"name": "demo", "scheduler": f"tcp://{scheduler}", "dashboard": dashboard.url}],
-            "ollama": [{"name": "local", "url": OLLAMA}],
-            "openwebui": [{"name": "local-chat", "url": _openwebui()}],
-        },
-    }
+    """Writes the file and returns its path. What nobody runs is left out: the pages then say `not configured`."""
+    targets = {"dask": [{"name": "demo", "scheduler": f"tcp://{scheduler}", "dashboard": dashboard.url}]}
+    if _is_ollama(OLLAMA):
+        targets["ollama"] = [{"name": "local", "url": OLLAMA}]
+    openwebui = next(filter(_is_openwebui, OPENWEBUI), None)
+    if openwebui is not None:
+        targets["openwebui"] = [{"name": "local-chat", "url": openwebui}]
+    data = {"name": "demo", "targets": targets}
     path = state.demo / "cluster-ai.yml"
     path.write_text(_HEADER + yaml.safe_dump(data, sort_keys=False))
     return path
 
 
-def _openwebui() -> str:
-    return next((url for url in OPENWEBUI if _is_openwebui(url)), OPENWEBUI[0])
+def _is_ollama(url: str) -> bool:
+    """Whether an Ollama answers there."""
+    data = _json(f"{url}/api/version")
+    return isinstance(data, dict) and "version" in data
 
 
 def _is_openwebui(url: str) -> bool:
     """Whether an Open WebUI answers there: its /api/config names it, also to somebody who is not signed in."""
-    try:
-        answer = httpx.get(f"{url}/api/config", timeout=1.0, trust_env=False)
-        data = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return False
+    data = _json(f"{url}/api/config")
     return isinstance(data, dict) and "version" in data and "features" in data
+
+
+def _json(url: str) -> Any:
+    """What answers, or None."""
+    try:
+        return httpx.get(url, timeout=1.0, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return None

@@ -50,6 +50,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> dict[str, Path | None]:
     monkeypatch.setattr(binaries, "provide", lambda *_args, **_options: found)
     monkeypatch.setattr(grafana, "provide", lambda *_args, **_options: None)
     monkeypatch.setattr(neighbours, "node_exporter", lambda _config: None)
+    monkeypatch.setattr(demo_config, "OLLAMA", "http://127.0.0.1:9")
     monkeypatch.setattr(demo_config, "OPENWEBUI", ("http://127.0.0.1:9", "http://127.0.0.1:9"))
     return found
 
@@ -90,15 +91,33 @@ def test_without_one_the_demo_is_written_and_used(
     plan = prepare.prepare(state, wishes(dask="127.0.0.1:28786"), said.append)
     config = load(state.demo / "cluster-ai.yml")
     assert config.targets.dask[0].scheduler == "tcp://127.0.0.1:28786"
-    assert config.targets.ollama[0].url == "http://127.0.0.1:11434"
     dask = next(service for service in plan.services if service.name == "dask")
     assert dask.ports == (Address("127.0.0.1", 28786), Address("127.0.0.1", 28787))
     assert "demo" in said[0]
+    assert {one.name: one.optional for one in plan.record.targets} == {"demo": False}
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_demo_watches_what_answers_where_it_usually_is(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers = {
+        "http://127.0.0.1:11434/api/version": {"version": "0.6.5"},
+        "http://127.0.0.1:3000/api/config": {"version": 3},  # somebody else's
+        "http://127.0.0.1:8080/api/config": {"version": "0.8.5", "features": {}},
+    }
+    monkeypatch.setattr(demo_config, "OLLAMA", "http://127.0.0.1:11434")
+    monkeypatch.setattr(demo_config, "OPENWEBUI", ("http://127.0.0.1:3000", "http://127.0.0.1:8080"))
+    monkeypatch.setattr(demo_config, "_json", answers.get)
+    plan = prepare.prepare(state, wishes(dask="127.0.0.1:28786"), lambda _line: None)
     assert {one.name: one.optional for one in plan.record.targets} == {
         "demo": False,
         "local": True,
         "local-chat": True,
     }
+    targets = load(state.demo / "cluster-ai.yml").targets
+    assert (targets.ollama[0].url, targets.openwebui[0].url) == ("http://127.0.0.1:11434", "http://127.0.0.1:8080")
 
 
 @pytest.mark.usefixtures("programs")
@@ -212,7 +231,7 @@ def test_the_demo_finds_open_webui_where_it_answers(state: State, chat: str, mon
     assert config.targets.openwebui[0].url == chat
     monkeypatch.setattr(demo_config, "OPENWEBUI", ("http://127.0.0.1:9", "http://127.0.0.1:9"))
     config = load(demo_config.write(state, DEMO, stack.dashboard_of(DEMO)))
-    assert config.targets.openwebui[0].url == "http://127.0.0.1:9"
+    assert config.targets.openwebui == []
 
 
 @pytest.mark.parametrize("value", ["prometheus", "nginx=127.0.0.1:1", "prometheus=9091", "prometheus=127.0.0.1:99999"])
