@@ -32,7 +32,19 @@ LABEL_VALUE_PATTERN = r"^[^\x00-\x1f\x7f]*$"
 THRESHOLD_PATTERN = r"^[a-z][a-z0-9_]*$"
 EMAIL_PATTERN = r"^[^@\s]+@[^@\s]+$"
 SMS_PATTERN = r"^\+[1-9][0-9]{6,14}$"
+ALERT_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
+TIME_PATTERN = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+MOMENT_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}$"
+ACCOUNT_PATTERN = "^AC[0-9a-f]{32}$"
+API_KEY_PATTERN = "^SK[0-9a-f]{32}$"
+MESSAGING_SERVICE_PATTERN = "^MG[0-9a-f]{32}$"
 SIZE_PATTERN = r"^[1-9][0-9]*(MB|GB|TB)$"
+FOLDER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
+ZONE_PATTERN = r"^(browser|utc|[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2})$"
+CLAIM_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
+HEADER_PATTERN = r"^[A-Za-z][A-Za-z0-9-]*$"
+# Without the signs that Grafana's ini file or its expressions would take for their own.
+PLAIN_PATTERN = r"^[^;#%$`\"'\\{}\x00-\x1f\x7f]*$"
 HTTP_PATTERN = "^https?://"
 SCHEDULER_PATTERN = "^(tcp|tls)://"
 LISTEN_PATTERN = "^.+:[0-9]+$"
@@ -45,13 +57,41 @@ PATTERNS = {
     EMAIL_PATTERN: ("an e-mail address", "write it as name@example.org"),
     SMS_PATTERN: ("a phone number", 'write it with its country code, in quotes, such as "+5511999990000"'),
     SIZE_PATTERN: ("a size", "write a whole number of MB, GB or TB, such as 20GB"),
+    FOLDER_PATTERN: ("a uid", "use letters, digits, '_' and '-', 40 at most, a letter or digit first"),
+    ZONE_PATTERN: ("a time zone", "write browser, utc, or one such as America/Sao_Paulo"),
+    CLAIM_PATTERN: ("a claim", "write its name, or a path to it such as realm_access.roles"),
+    HEADER_PATTERN: ("a header's name", "use letters, digits and '-', such as X-JWT-Assertion"),
+    PLAIN_PATTERN: ("plain text", "take out quotes, backslashes, braces and the signs ; # % $ `"),
+    ALERT_PATTERN: ("an alert's name", "write it as on the Alerts page, such as DaskSchedulerDown"),
+    TIME_PATTERN: ("a time of day", "write hours and minutes of a day of 24 hours, such as 09:00"),
+    MOMENT_PATTERN: ("a moment", "write day and time, such as 2026-12-24 22:00"),
+    ACCOUNT_PATTERN: ("an account SID", "it has AC and 32 hexadecimal digits; Twilio's console shows it"),
+    API_KEY_PATTERN: ("an API key's SID", "it has SK and 32 hexadecimal digits; Twilio's console shows it"),
+    MESSAGING_SERVICE_PATTERN: (
+        "a messaging service's SID",
+        "it has MG and 32 hexadecimal digits; Twilio's console shows it",
+    ),
 }
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+FolderName = Annotated[str, StringConstraints(pattern=FOLDER_PATTERN)]
+ZoneName = Annotated[str, StringConstraints(pattern=ZONE_PATTERN)]
 LabelName = Annotated[str, StringConstraints(pattern=LABEL_NAME_PATTERN)]
 ThresholdName = Annotated[str, StringConstraints(pattern=THRESHOLD_PATTERN)]
 LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LABEL_VALUE_PATTERN)]
-SECRET_FILES = frozenset({"password_file", "bearer_token_file", "api_key_file", "key_file"})
+SECRET_FILES = frozenset(
+    {
+        "password_file",
+        "bearer_token_file",
+        "api_key_file",
+        "key_file",
+        "api_key_secret_file",
+        "auth_token_file",
+        "urls_file",
+        "url_file",
+        "client_secret_file",
+    }
+)
 
 
 def _absolute(value: Path, info: ValidationInfo) -> Path:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
-from provisioning.config.basics import HTTP_PATTERN, LABEL_NAME_PATTERN, LISTEN_PATTERN, PATTERNS, SCHEDULER_PATTERN
+from provisioning.config.basics import (
+    HTTP_PATTERN,
+    LABEL_NAME_PATTERN,
+    LISTEN_PATTERN,
+    PATTERNS,
+    PLAIN_PATTERN,
+    SCHEDULER_PATTERN,
+)
 from provisioning.config.durations import DURATION_PATTERN, format_duration
 from provisioning.config.messages import field_of
 from provisioning.config.model import Config
@@ -35,6 +42,7 @@ _PATTERN_WORDS = {
     SCHEDULER_PATTERN: "address (`tcp://` or `tls://`)",
     LISTEN_PATTERN: "`host:port`",
     **{pattern: what.split(" ", 1)[1] for pattern, (what, _) in PATTERNS.items()},
+    PLAIN_PATTERN: "text",
 }
 _TYPE_WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
@@ -56,7 +64,8 @@ def _sections(model: dict[str, Any], root: dict[str, Any], at: Key, done: set[st
         takes = ", ".join((_takes(field), *_bounds((*at, key))))
         yield f"| `{key}` | {takes} | {default} | {_escape(field['description'])} |"
     yield ""
-    for key, field in model["properties"].items():
+    for key, may_be_null in model["properties"].items():
+        field = _not_null(may_be_null)
         name = _model_name(field)
         if name and name not in done:
             done.add(name)
@@ -69,7 +78,7 @@ def _path(at: Key) -> str:
 
 
 def _takes(field: dict[str, Any]) -> str:
-    field = next((option for option in field.get("anyOf", ()) if option.get("type") != "null"), field)
+    field = _not_null(field)
     if "enum" in field:
         return " or ".join(f"`{choice}`" for choice in field["enum"])
     if _model_name(field):
@@ -84,6 +93,11 @@ def _takes(field: dict[str, Any]) -> str:
     return _PATTERN_WORDS.get(field.get("pattern", "")) or _TYPE_WORDS[field["type"]]
 
 
+def _not_null(field: dict[str, Any]) -> dict[str, Any]:
+    """The one kind of value that a key takes which may be left out."""
+    return next((option for option in field.get("anyOf", ()) if option.get("type") != "null"), field)
+
+
 def _bounds(key: Key) -> Iterator[str]:
     """The limits of a key, in the words of its type."""
     info = field_of(key)
@@ -91,18 +105,28 @@ def _bounds(key: Key) -> Iterator[str]:
         for limit in info.metadata if info else ():
             if hasattr(limit, name):
                 bound = getattr(limit, name)
-                yield f"{said} {format_duration(bound) if info and info.annotation is float else bound}"
+                yield f"{said} {format_duration(bound) if info and _is_duration(info.annotation) else bound}"
+
+
+def _is_duration(annotation: Any) -> bool:
+    """Whether a key that takes this, perhaps or left out, takes a duration; other bounds are plain numbers."""
+    return annotation is float or any(_is_duration(one) for one in get_args(annotation))
 
 
 def _default(field: dict[str, Any]) -> str:
     value = field.get("default")
-    if value is None:
+    if value is None or value == []:
         return ""
+    if isinstance(value, list):
+        return f"`[{', '.join(value)}]`"
+    if isinstance(value, list):
+        return f"`[{', '.join(value)}]`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _model_name(field: dict[str, Any]) -> str | None:
-    reference = field.get("$ref") or field.get("items", {}).get("$ref")
+    kinds = (field, field.get("items", {}), *field.get("anyOf", ()))
+    reference = next((kind["$ref"] for kind in kinds if "$ref" in kind), None)
     return reference.rpartition("/")[2] if reference else None
 
 
@@ -121,8 +145,7 @@ def _closing() -> str:
   are set by the product itself.
 - A collection ends after the target's `timeout` or half a second before Prometheus would give up, which is 4s with
   the rendered `prometheus.yml`, whichever is shorter.
-- `people` are checked but not used by this version: nobody is notified yet. `alerts.thresholds` colours the pages;
-  their names are those of [defaults.yml](../alert_rules/defaults.yml).
+- The names of `alerts.thresholds` are those of [defaults.yml](../alert_rules/defaults.yml).
 - Prometheus' external label `cluster` is the file's `name` (default `{Config.model_fields["name"].default}`).
 """
 
