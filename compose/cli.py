@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,13 @@ def _listen(_context: click.Context, _option: click.Parameter, values: tuple[str
             raise click.BadParameter(f"{value!r} is not NAME=HOST:PORT with NAME one of {', '.join(NAMES)}")
         moved[name] = address
     return moved
+
+
+def _service_name(_context: click.Context, _argument: click.Parameter, value: str) -> str:
+    """A service, one of several exporters (`exporter-2`), or the supervisor."""
+    if value not in (*NAMES, "supervisor") and not re.fullmatch(r"exporter-[1-9][0-9]{0,3}", value):
+        raise click.BadParameter(f"{value!r} is not one of {', '.join((*NAMES, 'supervisor'))}")
+    return value
 
 
 @click.command()
@@ -91,12 +99,12 @@ def status(state_dir: Path | None, *, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("name", type=click.Choice([*NAMES, "supervisor"]))
+@click.argument("name", callback=_service_name)
 @_state_dir
 @click.option("--follow", "-f", is_flag=True, help="Go on with new lines as they come.")
 @click.option("--lines", "-n", default=100, show_default=True, help="How many of the last lines to begin with.")
 def logs(name: str, state_dir: Path | None, *, follow: bool, lines: int) -> None:
-    """Show what a service wrote."""
+    """Show what the service NAME wrote, such as prometheus; exporter-2 is the second of several."""
     from compose.native import logs as reading  # noqa: PLC0415
 
     path = _state(state_dir).logs / f"{name}.log"

@@ -72,7 +72,8 @@ def _addresses(_context: click.Context, _parameter: click.Parameter, value: tupl
     "--web.config.file",
     "web_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="TLS and passwords, in the format of Prometheus's exporter-toolkit; followed when it changes.",
+    help="TLS and passwords, in the format of Prometheus's exporter-toolkit; followed when it changes. Default: "
+    "exporter.web_config_file of the configuration.",
 )
 @_flag(
     "--web.max-requests",
@@ -124,7 +125,9 @@ def exporter(
     logs.setup(level, form)
     _leave_no_core()
     try:
-        config, settings = load(file), WebSettings(web_file)
+        config = load(file)
+        web_file = web_file or config.exporter.web_config_file
+        settings = WebSettings(web_file)
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     if only_check:

@@ -5,16 +5,18 @@ Format: https://prometheus.io/docs/prometheus/latest/http_sd/ (targets and label
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, TypedDict, get_args
 from urllib.parse import urlsplit
 
+from exporter.collectors.base import NativeEndpoint
 from exporter.families import clean
 from exporter.fleet import Fleet
 from exporter.native_page import PATH
 from provisioning.config.hosts import HostNames
 from provisioning.config.targets import DaskTarget, HttpTarget
 
-Kind = Literal["probe", "native"]
+Kind = Literal["probe", "native", "filtered"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 
@@ -45,33 +47,46 @@ def probes(fleet: Fleet, exporter: str, hosts: HostNames) -> list[Group]:
     return groups
 
 
-def natives(fleet: Fleet, exporter: str, scheme: str) -> list[Group]:
-    """One entry for each /metrics that a target's own processes serve, as last seen.
+def natives(fleet: Fleet) -> list[Group]:
+    """One entry for each /metrics that a target's own processes serve, as last seen, but for the filtered ones."""
+    return [
+        {"targets": [endpoint.address], "labels": labels | {"__scheme__": endpoint.scheme}}
+        for endpoint, labels, filtered in _endpoints(fleet)
+        if not filtered
+    ]
 
-    A scheduler with `native: filtered` is scraped through this `exporter` (host:port), by the `scheme` it was asked by.
+
+def filtered(fleet: Fleet, exporter: str, scheme: str) -> list[Group]:
+    """One entry for each scheduler with `native: filtered`: scraped through this `exporter` (host:port).
+
+    `scheme` is the one the exporter was asked by. A list of its own, because the exporter may want a password, and
+    what scrapes addresses that come from a cluster must not hold one.
     """
-    groups: list[Group] = []
+    through = {"__metrics_path__": PATH, "__scheme__": scheme}
+    return [
+        {
+            "targets": [exporter],
+            "labels": labels | through | {"__param_target": labels["target"], "instance": endpoint.address},
+        }
+        for endpoint, labels, passes in _endpoints(fleet)
+        if passes
+    ]
+
+
+def _endpoints(fleet: Fleet) -> Iterator[tuple[NativeEndpoint, dict[str, str], bool]]:
+    """Each endpoint with the labels of its target, and whether it is read through the exporter."""
     for watch in fleet.watches.values():
+        target = watch.target
+        passes = isinstance(target, DaskTarget) and target.native == "filtered"
         for endpoint in watch.collector.native_endpoints():
             labels = {
-                **watch.target.labels,
+                **target.labels,
                 **{name: clean(value) for name, value in endpoint.labels.items()},
-                "target": watch.target.name,
+                "target": target.name,
                 "system": watch.collector.system,
                 "__metrics_path__": endpoint.path,
-                "__scheme__": endpoint.scheme,
             }
-            address = endpoint.address
-            if endpoint.scheduler and isinstance(watch.target, DaskTarget) and watch.target.native == "filtered":
-                labels |= {
-                    "__metrics_path__": PATH,
-                    "__param_target": watch.target.name,
-                    "__scheme__": scheme,
-                    "instance": address,
-                }
-                address = exporter
-            groups.append({"targets": [address], "labels": labels})
-    return groups
+            yield endpoint, labels, passes and endpoint.scheduler
 
 
 def _address(target: DaskTarget | HttpTarget) -> str:

@@ -159,10 +159,12 @@ class Exporter:
         if kind == "probe":
             hosts = HostNames.of(self._fleet.config)
             return _json(sd.probes(self._fleet, request.host, hosts))
-        if kind == "native":
+        if kind in sd.KINDS:
             await self._fleet.refresh(DISCOVERY_AGE, DISCOVERY_BUDGET)
-            return _json(sd.natives(self._fleet, request.host, request.scheme))
-        raise web.HTTPBadRequest(text=f"Unknown kind {kind[:63]!r}; use {' or '.join(sd.KINDS)}.\n")
+            if kind == "native":
+                return _json(sd.natives(self._fleet))
+            return _json(sd.filtered(self._fleet, request.host, request.scheme))
+        raise web.HTTPBadRequest(text=f"Unknown kind {kind[:63]!r}; use {', '.join(sd.KINDS)}.\n")
 
     async def _targets(self, _request: web.Request) -> web.Response:
         await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)

@@ -139,7 +139,9 @@ class Child:
 
     async def _answers(self) -> bool:
         try:
-            answer = await self._http.get(self.service.ready, timeout=self._pace.patience)
+            answer = await self._http.get(
+                self.service.ready, timeout=self._pace.patience, extensions=self.service.access.extensions
+            )
         except httpx.HTTPError:
             return False
         return answer.status_code == httpx.codes.OK

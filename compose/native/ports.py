@@ -34,6 +34,17 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+def is_here(address: Address) -> bool:
+    """Whether this machine has that address; the port does not count."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address.host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(place)
+    except OSError:
+        return False
+    return True
+
+
 def why_not(address: Address) -> str | None:
     """Why nothing can listen there, in a line for people; None when the port is free."""
     try:

@@ -72,6 +72,8 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
         raise StartError(str(error)) from None
     services = stack.services(setup.config, setup.file, state, programs, setup.scheduler)
     absent = {} if neighbour is None else {"node_exporter": f"the one that already answers at {neighbour} is used"}
+    shards = enumerate(setup.config.services.exporter_shards, 1)
+    absent |= {stack.exporter_name(number): f"{listen} is another machine's" for number, listen in shards}
     return Plan(services, _record(setup, {service.name for service in services}, absent))
 
 
@@ -103,7 +105,7 @@ def _record(setup: Setup, here: set[str], absent: Mapping[str, str]) -> Record:
         demo=setup.scheduler is not None,
         services=[
             ServiceRecord(name, Condition.STARTING if name in here else Condition.ABSENT, detail=absent.get(name, ""))
-            for name in stack.NAMES
+            for name in stack.expected(setup.config)
         ],
         targets=[
             TargetRecord(target.name, system, target.name in optional)

@@ -10,12 +10,13 @@ from typing import Any
 import httpx
 
 from compose.native import record
+from compose.native.access import Access, AccessError
 from compose.native.places import State, shown
-from compose.native.record import Record
+from compose.native.record import Record, ServiceRecord
 from compose.native.service import Condition
-from provisioning.config.problems import printable
+from provisioning.config.load import load
+from provisioning.config.problems import ConfigError, printable
 
-_PATIENCE = 3.0  # s
 _NO_TARGETS = "No Dask, Ollama or Open WebUI is in this configuration."
 
 
@@ -81,18 +82,45 @@ def as_text(seen: Seen) -> str:
 
 
 def _targets(now: Record) -> list[Target]:
-    exporter = now.service("exporter")
-    if exporter is None or exporter.url is None:
-        return [Target(one.name, one.system, None, None, one.optional) for one in now.targets]
+    """Each configured target with what the exporter that watches it says."""
+    exporters = [one for one in now.services if one.name.partition("-")[0] == "exporter"]
     optional = {one.name for one in now.targets if one.optional}
+    seen: dict[str, Target] = {}
+    silent = [one for one in exporters if one.url is None]
+    for one in exporters:
+        try:
+            rows = _ask(one.url, now) if one.url else []
+            seen |= {
+                row["name"]: Target(row["name"], row["system"], row["up"], row["error"], row["name"] in optional)
+                for row in rows
+            }
+        except (httpx.HTTPError, AccessError, ValueError, KeyError, TypeError):
+            silent.append(one)
+    if not silent and exporters:
+        return list(seen.values())
+    why = _why(silent)
+    return [seen.get(one.name) or Target(one.name, one.system, None, why, one.optional) for one in now.targets]
+
+
+def _why(silent: list[ServiceRecord]) -> str | None:
+    """Why some targets are not known; None while the exporter starts."""
+    if any(one.url for one in silent):
+        return "the exporter does not answer"
+    return "its exporter runs on another machine" if any(one.detail for one in silent) else None
+
+
+def _ask(url: str, now: Record) -> list[dict[str, Any]]:
+    answer = _access(now).get(f"{url}/targets")
+    answer.raise_for_status()
+    return list(answer.json())
+
+
+def _access(now: Record) -> Access:
+    """The way in that the configuration names; a file that has become unreadable says nothing of one."""
     try:
-        answer = httpx.get(f"{exporter.url}/targets", timeout=_PATIENCE, trust_env=False)
-        answer.raise_for_status()
-        rows = answer.json()
-        return [Target(row["name"], row["system"], row["up"], row["error"], row["name"] in optional) for row in rows]
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
-        why = "the exporter does not answer"
-        return [Target(one.name, one.system, None, why, one.optional) for one in now.targets]
+        return Access(load(Path(now.config)).exporter)
+    except ConfigError:
+        return Access()
 
 
 def _word(target: Target) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from compose.native.access import Access
 from compose.native.ports import Address
 
 
@@ -30,5 +31,7 @@ class Service:
     ports: tuple[Address, ...]
     """Where it listens; all must be free before anything starts."""
     environment: dict[str, str] = field(default_factory=dict)
+    access: Access = field(default_factory=Access)
+    """How to get in to look whether it answers."""
     note: str = ""
     """What people should know when it answers."""

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from compose.native.access import Access
 from compose.native.grafana import Grafana
 from compose.native.places import State, shown
-from compose.native.ports import Address
+from compose.native.ports import Address, is_here
 from compose.native.service import Service
 from provisioning.config.durations import format_duration
 from provisioning.config.model import Config
@@ -30,7 +32,7 @@ class Programs:
 
 def services(config: Config, file: Path, state: State, programs: Programs, demo: Address | None) -> list[Service]:
     """Every service that can run here, in the order people read them. `demo`: the embedded Dask's scheduler."""
-    made = [_exporter(config, file), _prometheus(config, state, programs.prometheus)]
+    made = [*_exporters(config, file), _prometheus(config, state, programs.prometheus)]
     if programs.alertmanager is not None:
         made.append(_alertmanager(config, state, programs.alertmanager))
     if programs.node_exporter is not None:
@@ -42,11 +44,23 @@ def services(config: Config, file: Path, state: State, programs: Programs, demo:
     return made
 
 
+def expected(config: Config) -> tuple[str, ...]:
+    """The names of all services, whether or not they can run here; a shard is a service of its own."""
+    exporters = [exporter_name(number) for number, _ in enumerate(config.services.exporter_shards, 1)]
+    return (*(exporters or ["exporter"]), *(name for name in NAMES if name != "exporter"))
+
+
+def exporter_name(shard: int) -> str:
+    """The service that runs the K-th shard."""
+    return f"exporter-{shard}"
+
+
 def moved(config: Config, listen: Mapping[str, str]) -> Config:
-    """The configuration with some services listening elsewhere."""
-    here = {name: address for name, address in listen.items() if name != "dask"}
-    # One exporter runs here; shards are for several machines.
-    return config.model_copy(update={"services": config.services.model_copy(update={"exporter_shards": []} | here)})
+    """The configuration with some services listening elsewhere. An exporter that is moved is one, without shards."""
+    here: dict[str, Any] = {name: address for name, address in listen.items() if name != "dask"}
+    if "exporter" in here:
+        here["exporter_shards"] = []
+    return config.model_copy(update={"services": config.services.model_copy(update=here)})
 
 
 def dashboard_of(scheduler: Address) -> Address:
@@ -63,10 +77,22 @@ def _service(name: str, listen: Address, command: tuple[str, ...], ready: str, n
     return Service(name, command, listen.url + ready, listen.url, (listen,), note=note)
 
 
-def _exporter(config: Config, file: Path) -> Service:
-    listen = Address.parse(config.services.exporter)
-    command = _python("provisioning.cli", "exporter", "--config", str(file), "--web.listen-address", str(listen))
-    return _service("exporter", listen, command, "/-/ready")
+def _exporters(config: Config, file: Path) -> list[Service]:
+    """The exporter; where the file shares the targets among several, those of this machine."""
+    shards = [Address.parse(listen) for listen in config.services.exporter_shards]
+    if not shards:
+        return [_exporter(config, file, "exporter", Address.parse(config.services.exporter))]
+    return [
+        _exporter(config, file, exporter_name(number), listen, "--shard", f"{number}/{len(shards)}")
+        for number, listen in enumerate(shards, 1)
+        if is_here(listen)
+    ]
+
+
+def _exporter(config: Config, file: Path, name: str, listen: Address, *more: str) -> Service:
+    command = _python("provisioning.cli", "exporter", "--config", str(file), "--web.listen-address", str(listen), *more)
+    url = listen.url.replace("http:", f"{config.exporter.scheme}:", 1)
+    return Service(name, command, f"{url}/-/ready", url, (listen,), access=Access(config.exporter))
 
 
 def _prometheus(config: Config, state: State, program: Path) -> Service:

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from compose.native import ports, record, stack
+from compose.native.access import AccessError
 from compose.native.child import Pace
 from compose.native.places import State, shown
 from compose.native.ports import Address
@@ -50,7 +51,7 @@ def foreground(state: State, prepare: Prepare, pace: Pace | None = None) -> int:
         log.write(time.strftime("--- %Y-%m-%d %H:%M:%S%z\n").encode())
         try:
             return _run(state, prepare, say, pace or Pace())
-        except StartError as error:
+        except (StartError, AccessError) as error:
             state.status.unlink(missing_ok=True)
             say(str(error))
             return _FAILED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -57,9 +58,13 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._end.set)
         limits = httpx.Limits(max_keepalive_connections=0)  # a kept connection would hide a new process
-        async with httpx.AsyncClient(limits=limits, trust_env=False) as http:
+        async with contextlib.AsyncExitStack() as clients:
+            ways = {service.access for service in self._plan.services}
+            http = {access: await clients.enter_async_context(access.client(limits=limits)) for access in ways}
             self._children = [
-                Child(service, self._state.logs / f"{service.name}.log", http, self._on_change, self._pace)
+                Child(
+                    service, self._state.logs / f"{service.name}.log", http[service.access], self._on_change, self._pace
+                )
                 for service in self._plan.services
             ]
             self._write()

@@ -1,7 +1,8 @@
 """prometheus.yml: what is scraped, how often, and how much of it one scrape may bring.
 
 Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through the exporter), `native` (Dask's own
-/metrics, followed as workers come and go), `node`, `gpu`, `prometheus`, `alertmanager`, `grafana`.
+/metrics, followed as workers come and go), `filtered` (those that pass through the exporter), `node`,
+`gpu`, `prometheus`, `alertmanager`, `grafana`.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
             # Put on what leaves this Prometheus (alerts, remote write, federation): which installation it was.
             "external_labels": {"cluster": config.name},
         },
+        "rule_files": ["rules/*.yml"],
         **({"alerting": {"alertmanagers": alertmanager}} if places.alertmanager else {}),
         "scrape_configs": [
-            _exporter(exporters),
+            _exporter(config, exporters),
             _probe(config, exporters),
-            _native(exporters),
+            _native(config, exporters),
+            *_filtered(config, exporters),
             *_hosts(config, places),
             *(_static(name, getattr(services, name)) for name, there in parts.items() if there),
         ],
@@ -54,14 +57,42 @@ def _static(name: str, *listen: str) -> Job:
     return {"job_name": name, "static_configs": [{"targets": [dial_address(address) for address in listen]}]}
 
 
-def _exporter(exporters: Sequence[str]) -> Job:
-    return _static("exporter", *exporters) | {"params": {"collect[]": ["self"]}}
+def _access(config: Config) -> Job:
+    """How to get in to the exporter; goes to the exporter's own address and nowhere else."""
+    exporter = config.exporter
+    tls = {
+        "ca_file": exporter.ca_file,
+        "cert_file": exporter.cert_file,
+        "key_file": exporter.key_file,
+        "server_name": exporter.server_name,
+    }
+    login = {"username": exporter.username, "password_file": str(exporter.password_file)}
+    return {
+        **({"tls_config": {key: str(value) for key, value in tls.items() if value}} if exporter.ca_file else {}),
+        **({"basic_auth": login} if exporter.username else {}),
+    }
 
 
-def _discovery(exporters: Sequence[str], kind: str) -> list[dict[str, str]]:
+def _guarded(config: Config) -> Job:
+    """A job that scrapes the exporter."""
+    scheme = config.exporter.scheme
+    return {**({"scheme": scheme} if scheme != "http" else {}), **_access(config)}
+
+
+def _exporter(config: Config, exporters: Sequence[str]) -> Job:
+    return _static("exporter", *exporters) | {"params": {"collect[]": ["self"]}, **_guarded(config)}
+
+
+def _discovery(config: Config, exporters: Sequence[str], kind: str) -> list[Job]:
     """Each exporter lists what it watches itself, so several that share the targets are all asked."""
+    scheme = config.exporter.scheme
     return [
-        {"url": f"http://{dial_address(exporter)}/sd?kind={kind}", "refresh_interval": "5s"} for exporter in exporters
+        {
+            "url": f"{scheme}://{dial_address(exporter)}/sd?kind={kind}",
+            "refresh_interval": "5s",
+            **_access(config),
+        }
+        for exporter in exporters
     ]
 
 
@@ -74,29 +105,48 @@ def _probe(config: Config, exporters: Sequence[str]) -> Job:
         "scrape_interval": "5s",
         "scrape_timeout": "4500ms",
         "metrics_path": "/probe",
+        **_guarded(config),
         "sample_limit": max(limits, default=0) + _PROBE_EXTRA,
         **_LIMITS,
         "body_size_limit": "64MB",
-        "http_sd_configs": _discovery(exporters, "probe"),
+        "http_sd_configs": _discovery(config, exporters, "probe"),
     }
 
 
-def _native(exporters: Sequence[str]) -> Job:
+_NATIVE: Job = {
+    "scrape_interval": "15s",
+    "scrape_timeout": "10s",
+    "follow_redirects": False,
+    "sample_limit": _NATIVE_SAMPLES,
+    **_LIMITS,
+    "body_size_limit": "64MB",
+}
+
+
+def _native(config: Config, exporters: Sequence[str]) -> Job:
     """Addresses here come from the clusters themselves, so this job must never carry credentials.
 
     Nor may they send Prometheus on, to any page of any server that only it can reach.
-    A scheduler with `native: filtered` is listed here too, with the exporter's address.
     """
-    return {
-        "job_name": "native",
-        "scrape_interval": "15s",
-        "scrape_timeout": "10s",
-        "follow_redirects": False,
-        "sample_limit": _NATIVE_SAMPLES,
-        **_LIMITS,
-        "body_size_limit": "64MB",
-        "http_sd_configs": _discovery(exporters, "native"),
-    }
+    return {"job_name": "native", **_NATIVE, "http_sd_configs": _discovery(config, exporters, "native")}
+
+
+def _filtered(config: Config, exporters: Sequence[str]) -> list[Job]:
+    """Schedulers with `native: filtered` are read at the exporter, which may ask for a password.
+
+    Their series are native ones all the same, and say so.
+    """
+    if all(target.native == "direct" for target in config.targets.dask):
+        return []
+    return [
+        {
+            "job_name": "filtered",
+            **_NATIVE,
+            **_guarded(config),
+            "http_sd_configs": _discovery(config, exporters, "filtered"),
+            "relabel_configs": [{"target_label": "job", "replacement": "native"}],
+        }
+    ]
 
 
 def _hosts(config: Config, places: Places) -> list[Job]:

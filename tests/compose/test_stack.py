@@ -271,9 +271,24 @@ def test_a_port_held_by_somebody_we_cannot_see_comes_with_the_way_to_look(monkey
     assert holder(9090) == "a process of somebody else (`sudo ss -ltnp 'sport = :9090'` shows it)"
 
 
-def test_one_exporter_runs_here_even_where_the_file_names_shards(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("programs")
+def test_the_shards_of_this_machine_run_here(state: State, tmp_path: Path) -> None:
     file = tmp_path / "cluster-ai.yml"
-    file.write_text('targets: {}\nservices: {exporter_shards: ["10.0.0.5:9860", "10.0.0.6:9860"]}\n')
-    services = stack.moved(load(file), {}).services
-    assert services.exporter_shards == []
-    assert services.exporter == "127.0.0.1:9860"
+    shards = '["127.0.0.1:19860", "192.0.2.1:9860", "127.0.0.1:19861"]'
+    file.write_text(f"targets: {{}}\nservices: {{exporter_shards: {shards}}}\n")
+    plan = prepare.prepare(state, wishes(file), lambda _line: None)
+    commands = {service.name: service.command for service in plan.services}
+    assert commands["exporter-1"][-4:] == ("--web.listen-address", "127.0.0.1:19860", "--shard", "1/3")
+    assert commands["exporter-3"][-4:] == ("--web.listen-address", "127.0.0.1:19861", "--shard", "3/3")
+    assert not {"exporter", "exporter-2"} & set(commands)
+    elsewhere = next(one for one in plan.record.services if one.name == "exporter-2")
+    assert (elsewhere.state, elsewhere.detail) == (Condition.ABSENT, "192.0.2.1:9860 is another machine's")
+
+
+@pytest.mark.usefixtures("programs")
+def test_an_exporter_that_is_moved_is_one(state: State, tmp_path: Path) -> None:
+    file = tmp_path / "cluster-ai.yml"
+    file.write_text('targets: {}\nservices: {exporter_shards: ["127.0.0.1:19860", "127.0.0.1:19861"]}\n')
+    plan = prepare.prepare(state, wishes(file, exporter="127.0.0.1:19870"), lambda _line: None)
+    assert [one.name for one in plan.services if one.name.startswith("exporter")] == ["exporter"]
+    assert plan.services[0].url == "http://127.0.0.1:19870"

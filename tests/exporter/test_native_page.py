@@ -170,8 +170,9 @@ async def test_only_a_configured_dask_cluster_has_one(client, target, word):
 
 
 async def test_discovery_gives_the_exporter_for_a_filtered_scheduler_and_the_workers_as_they_are(client, server):
-    response = await client.get("/sd", params={"kind": "native"}, headers={"Host": "exporter.lab:9860"})
-    scheduler, worker = await response.json()
+    response = await client.get("/sd", params={"kind": "filtered"}, headers={"Host": "exporter.lab:9860"})
+    [scheduler] = await response.json()
+    [worker] = await (await client.get("/sd", params={"kind": "native"})).json()
     assert scheduler == {
         "targets": ["exporter.lab:9860"],
         "labels": {
@@ -196,6 +197,7 @@ async def test_discovery_is_direct_unless_asked_for(client, fleet, server):
     scheduler, _ = await (await client.get("/sd", params={"kind": "native"})).json()
     assert scheduler["targets"] == [f"127.0.0.1:{server.port}"]
     assert scheduler["labels"]["__metrics_path__"] == "/metrics"
+    assert await (await client.get("/sd", params={"kind": "filtered"})).json() == []
 
 
 async def test_a_reload_that_changes_the_target_starts_its_sums_anew(client, fleet, server):

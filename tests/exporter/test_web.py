@@ -189,7 +189,7 @@ async def test_native_discovery_follows_what_the_collectors_see(client, fleet):
 async def test_an_unknown_kind_of_discovery_is_400(client, kind):
     response = await client.get("/sd", params={"kind": kind})
     assert response.status == 400
-    assert "use probe or native" in await response.text()
+    assert "use probe, native, filtered" in await response.text()
 
 
 async def test_targets_say_who_is_up_and_why_not(client):
@@ -298,6 +298,6 @@ def test_the_scrape_timeout_header_bounds_the_look_and_nonsense_is_ignored(heade
 
 
 async def test_discovery_answers_are_strings_only_as_prometheus_wants(client):
-    for kind in ("probe", "native"):
+    for kind in ("probe", "native", "filtered"):
         for group in json.loads(await (await client.get("/sd", params={"kind": kind})).text()):
             assert all(isinstance(value, str) for value in group["labels"].values())

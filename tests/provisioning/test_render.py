@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from dashboards.build import PAGES
+from provisioning.config.exporter import Exporter
 from provisioning.config.load import load
 from provisioning.config.model import Alerts, Config, Services
 from provisioning.config.targets import DaskTarget, HostTarget, OllamaTarget, Targets
@@ -33,7 +34,8 @@ FILES = (
 )
 PAGE_FILES = tuple(f"grafana/pages/{name}.json" for name in PAGES)
 PLACES = Places(data=Path("/srv/cluster-ai/data"), secrets=Path("/srv/cluster-ai/secrets"), local_host="laptop")
-EXAMPLE = load(ROOT / "provisioning/example.yml")
+# Without the exporter's certificates, which promtool would look for.
+EXAMPLE = load(ROOT / "provisioning/example.yml").model_copy(update={"exporter": Exporter()})
 SMALLEST = Config(targets=Targets())
 BARE = Places(
     data=Path("/d"), secrets=Path("/s"), local_host="laptop", alertmanager=False, node_exporter=False, grafana=False
@@ -92,7 +94,9 @@ def test_the_same_file_gives_the_same_bytes_in_any_process(hash_seed: str, tmp_p
     code = (
         "import sys; from pathlib import Path; from provisioning.config.load import load;"
         "from provisioning.render import Places, render;"
-        "render(load(Path(sys.argv[1])), Path('out'),"
+        "from provisioning.config.exporter import Exporter;"
+        "config = load(Path(sys.argv[1])).model_copy(update={'exporter': Exporter()});"
+        "render(config, Path('out'),"
         " places=Places(data=Path('/d'), secrets=Path('/s'), local_host='laptop'))"
     )
     subprocess.run(
