@@ -1,4 +1,4 @@
-"""What one key cannot show: clashes between entries, files that are not there, keys that do nothing yet."""
+"""What one key cannot show: clashes between entries and files that are not there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from provisioning.config.audience_checks import audience_errors, audience_warnings
 from provisioning.config.basics import SECRET_FILES, Strict
 from provisioning.config.messages import key_text
 from provisioning.config.model import Config, Services
@@ -27,6 +28,7 @@ def errors_between(config: Config, document: Document) -> list[Problem]:
         *_same_host_exporters(config, document),
         *_same_person_names(config, document),
         *_same_listen_addresses(config.services, document),
+        *audience_errors(config, document),
     ]
 
 
@@ -36,7 +38,7 @@ def warnings_about(config: Config, document: Document) -> list[Problem]:
         *_files(config, document),
         *_same_systems(config, document),
         *_nothing_watched(config, document),
-        *_not_used_yet(config, document),
+        *audience_warnings(config, document),
     ]
 
 
@@ -170,9 +172,3 @@ def _nothing_watched(config: Config, document: Document) -> Iterator[Problem]:
     if not any(getattr(config.targets, kind) for kind in (*SYSTEMS, "hosts")):
         hint = "add entries under dask, ollama, openwebui or hosts"
         yield _problem(document, ("targets",), "no target is given, so only this machine is watched", hint)
-
-
-def _not_used_yet(config: Config, document: Document) -> Iterator[Problem]:
-    if config.people:
-        message = "people are checked but not used by this version"
-        yield Problem(document.line_of(("people",)), message, "nobody is notified yet")

@@ -153,6 +153,7 @@ _TEXTS: dict[str, Callable[[ErrorDetails], tuple[str, str]]] = {
     "value_error": _of_validator,
     "string_pattern_mismatch": _pattern,
     "literal_error": _choice,
+    "too_short": lambda _: ("the list is empty", "name at least one"),
     "string_too_short": lambda _: ("the text is empty", _LEAVE_OUT),
     "string_too_long": lambda details: (
         f"the text has {len(details['input'])} characters",

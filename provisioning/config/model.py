@@ -5,15 +5,13 @@ Field descriptions become the JSON Schema that editors show, so they are written
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
 from provisioning.config.addresses import dial_address
 from provisioning.config.basics import (
-    EMAIL_PATTERN,
     SIZE_PATTERN,
-    SMS_PATTERN,
     Duration,
     ListenAddress,
     Name,
@@ -22,20 +20,9 @@ from provisioning.config.basics import (
     ThresholdName,
 )
 from provisioning.config.grafana import Grafana
+from provisioning.config.notifications import Notifications
+from provisioning.config.people import Person, Team
 from provisioning.config.targets import Targets
-
-
-class Person(Strict):
-    """Somebody who may see the pages or is told of alerts."""
-
-    name: Name = Field(description="What they sign in as; unique among people.")
-    email: Annotated[str, StringConstraints(pattern=EMAIL_PATTERN)] | None = Field(
-        None, description="Address for messages, such as ana@example.org."
-    )
-    sms: Annotated[str, StringConstraints(pattern=SMS_PATTERN)] | None = Field(
-        None, description='Phone number with its country code, in quotes, such as "+5511999990000".'
-    )
-    role: Literal["admin", "operator", "viewer"] = Field("viewer", description="What they may do.")
 
 
 class Alerts(Strict):
@@ -76,7 +63,11 @@ class Config(Strict):
     name: Name = Field("cluster", description="Shown on pages and in messages.")
     targets: Targets = Field(description="Where your systems are.")
     people: list[Person] = Field(default_factory=list, description="Who may see the pages and whom to tell.")
+    teams: list[Team] = Field(default_factory=list, description="People who are told together.")
     alerts: Alerts = Field(default_factory=Alerts, description="Numbers that replace those of the alert rules.")
+    notifications: Notifications = Field(
+        default_factory=Notifications, description="Whom an alert reaches, how and when."
+    )
     services: Services = Field(default_factory=Services, description="Where each part of the stack listens.")
     grafana: Grafana = Field(default_factory=Grafana, description="The pages' own address.")
     retention: Retention = Field(default_factory=Retention, description="How long metrics are kept.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from provisioning.config.basics import SECRET_FILES
 from provisioning.config.model import Config
 
 HIDDEN = "<hidden>"
-_HIDE = frozenset({"password_file", "bearer_token_file", "api_key_file", "key_file", "username", "email", "sms"})
+_HIDE = SECRET_FILES | {"username", "email", "sms", "sender"}
 
 
 def shown(config: Config) -> dict[str, Any]:

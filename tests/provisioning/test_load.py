@@ -10,7 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from provisioning.config.audience import Telling, default_route, tellings
 from provisioning.config.load import ConfigError, load, load_with_warnings
+from provisioning.config.model import Config
 
 BAD = sorted((Path(__file__).parent / "bad_configs").glob("*.yml"))
 EXAMPLE = Path(__file__).parents[2] / "provisioning/example.yml"
@@ -23,6 +25,13 @@ PYDANTIC_WORDS = (
     "Field required",
     "[type",
 )
+
+
+def everybody(config: Config) -> list[Telling]:
+    """Whom the route of alerts that fit no other tells."""
+    route = default_route(config)
+    assert route
+    return tellings(config, route)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -235,14 +244,25 @@ def test_a_path_below_a_file(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_that_do_nothing_yet_are_said_in_one_line(tmp_path: Path) -> None:
-    file = write(
-        tmp_path,
-        "targets:\n  hosts: [{name: a}]\npeople: [{name: ana}]\nalerts: {thresholds: {dask_memory: 0.8}}\n",
-    )
+def test_people_who_look_as_if_they_were_told(tmp_path: Path) -> None:
+    people = 'people: [{name: ana, role: operator, email: a@b.org, sms: "+5511999990000"}]'
+    file = write(tmp_path, f"targets:\n  hosts: [{{name: a}}]\n{people}\n")
     assert warnings(file) == [
-        "cluster-ai.yml:3: people are checked but not used by this version; nobody is notified yet"
+        "cluster-ai.yml:3: people: nobody is told by mail; add notifications.mail",
+        "cluster-ai.yml:3: people: nobody is told by sms; add notifications.sms",
     ]
+    viewer = write(tmp_path, "targets:\n  hosts: [{name: a}]\npeople: [{name: ana, email: a@b.org}]\n")
+    assert warnings(viewer) == []
+
+
+def test_people_and_a_mail_account_are_enough(tmp_path: Path) -> None:
+    account = "mail: {smarthost: 'localhost:25', sender: m@b.org, tls: false}"
+    person = "{name: ana, role: operator, email: a@b.org}"
+    file = write(tmp_path, f"targets:\n  hosts: [{{name: a}}]\npeople: [{person}]\nnotifications:\n  {account}\n")
+    assert warnings(file) == []
+    config = load(file)
+    ((ana, means, severities),) = ((told.person.name, told.means, told.severities) for told in everybody(config))
+    assert (ana, means, severities) == ("ana", "mail", ("critical", "warning"))
 
 
 def test_nothing_to_watch(tmp_path: Path) -> None:

@@ -32,6 +32,21 @@ BEYOND_A_SCHEMA = (
     "too long",
     "a user name or password",
     "finite",
+    "there is no person",
+    "there are no hours",
+    "is also a person",
+    "reaches nobody",
+    "needs sms",
+    "no alert comes this far",
+    "to be told by",
+    "cannot be told",
+    "no account for",
+    "needs a time",
+    "give twilio or apprise",
+    "needs tls",
+    "Twilio needs a secret",
+    "messages come from",
+    "status_callback needs",
 )
 
 
