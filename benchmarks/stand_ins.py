@@ -16,6 +16,7 @@ from aiohttp import web
 
 from exporter import dask_protocol
 from tests.exporter.dask import recorded
+from tests.exporter.dask.framing import read_block
 
 DIGEST = "f6c05a28597dc4fb3f9f1d59a10e37da12867ad87211c756baf00f518390cc57"
 
@@ -103,7 +104,7 @@ async def dask(workers: int) -> int:
         try:
             while True:
                 size = dask_protocol.block_size(await reader.readexactly(dask_protocol.SIZE_BYTES))
-                asked = dask_protocol.decode(dask_protocol.split_block(await reader.readexactly(size))[0])
+                asked = read_block(await reader.readexactly(size))
                 op = asked.get("op")
                 name = f"events-{asked['topic']}" if op == "events" else op
                 writer.write(greeting if op is None else answers.get(name, nothing))

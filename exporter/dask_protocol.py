@@ -13,7 +13,7 @@ Everything that arrives is bounded before memory is taken for it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgpack
@@ -21,9 +21,10 @@ import msgpack
 from exporter.errors import CollectError, Reason
 
 SIZE_BYTES = 8
-MAX_MESSAGE = 64 * 2**20  # a thousand workers' identity is 0.7 MB, 2022.12's full event window about 10 MB
+MAX_MESSAGE = 32 * 2**20  # ten thousand workers' identity is 13 MB, 2022.12's full event window about 10 MB
 MAX_DECODED = 768 * 2**20  # bytes of Python objects: twenty thousand workers' identity is 600 MB by `_cost`
 MAX_FRAMES = 1024
+PIECE = 64 * 2**10  # bytes that are decoded at once: about two milliseconds
 # Compression is settled by both handshakes naming the same one, so ours keeps every frame plain.
 HANDSHAKE: Mapping[str, object] = {"compression": None, "python": (3, 11, 0), "pickle-protocol": 5}
 
@@ -37,6 +38,10 @@ _COSTS = (
     (36, bytes((*range(0xCA, 0xD4), *range(0xE0, 0x100)))),  # numbers
 )
 _POINTER = 8  # in its array or map, whatever it is
+_LARGE_MAP = 1_000  # entries
+_MOST_A_BYTE = _COSTS[0][0] + _POINTER
+_LONGEST_MARK = max(map(len, _MARKS))
+_BROKEN = (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException)
 _TLS_ALERT = b"\x15\x03"
 _ERROR_TEXT = 200
 
@@ -64,52 +69,118 @@ def block_size(head: bytes) -> int:
     return _bounded(size)
 
 
-def split_block(block: bytes) -> tuple[bytes, int]:
-    """Frame 0 of a block, and how many bytes of frames follow the block on the wire (to be read and dropped).
+def frame_count(head: bytes, size: int) -> int:
+    """How many frames a block of `size` bytes tells of, from its first eight.
 
-    Raises CollectError: `protocol` when sizes contradict each other, `too_large` above the limits.
+    Raises CollectError: `too_large` above MAX_FRAMES, `protocol` when the block has no room for their sizes.
     """
-    count: int = struct.unpack_from("<Q", block)[0]
+    count: int = struct.unpack("<Q", head)[0]
     if count > MAX_FRAMES:
         raise CollectError(Reason.TOO_LARGE, f"sent a message of {count} frames; at most {MAX_FRAMES} are read")
-    start = SIZE_BYTES * (1 + count)
-    if count == 0 or start > len(block):
+    if count == 0 or SIZE_BYTES * (1 + count) > size:
         raise CollectError(Reason.PROTOCOL, "sent a message whose frame sizes are cut short")
-    sizes = struct.unpack_from(f"<{count}Q", block, SIZE_BYTES)
+    return count
+
+
+def frame_layout(table: bytes, size: int) -> tuple[int, int]:
+    """The size of frame 0, and how many bytes follow it on the wire (to be read and dropped).
+
+    `table` are the sizes of the frames as they stand in a block of `size` bytes. Raises CollectError: `protocol` when
+    sizes contradict each other, `too_large` above the limits.
+    """
+    sizes = struct.unpack(f"<{len(table) // SIZE_BYTES}Q", table)
     _bounded(sum(sizes))
-    inside, present = start, 0
-    while present < count and inside + sizes[present] <= len(block):
+    room = size - SIZE_BYTES - len(table)
+    inside, present = 0, 0
+    while present < len(sizes) and inside + sizes[present] <= room:
         inside += sizes[present]
         present += 1
-    if present == 0 or inside != len(block):
+    if present == 0 or inside != room:
         raise CollectError(Reason.PROTOCOL, "sent a message whose frames do not fill its block")
-    return block[start : start + sizes[0]], sum(sizes[present:])
+    return sizes[0], sum(sizes[1:])
+
+
+class Frame:
+    """Frame 0 as it comes in, piece by piece: first checked, then decoded.
+
+    msgpack keeps the interpreter to itself while it decodes, so a large frame is never decoded at once: whoever drives
+    this lets others have their turn between two pieces.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Of `size` bytes, none of which are here yet."""
+        self._size = size
+        self._pieces: list[bytes] = []
+        self._cost = 0
+        self._marked = False
+        self._end = b""  # of the piece before, where a mark may begin
+        # Walks the frame without building anything, so that an array that claims more elements than there are
+        # bytes is refused before a list of that size is made.
+        self._walker = msgpack.Unpacker(max_buffer_size=size, strict_map_key=False)
+        self._whole = False
+
+    def feed(self, piece: bytes) -> None:
+        """The next bytes. Raises CollectError as `decode` does."""
+        if self._size > MAX_DECODED // _MOST_A_BYTE:
+            self._cost += _cost(piece)
+        if self._cost > MAX_DECODED:
+            what = f"sent {self._size} bytes that would take more than {MAX_DECODED >> 20} MiB of memory"
+            raise CollectError(Reason.TOO_LARGE, what)
+        seen = self._end + piece
+        self._marked = self._marked or (b"__" in seen and any(mark in seen for mark in _MARKS))
+        self._end = seen[-_LONGEST_MARK:]
+        self._pieces.append(piece)
+        try:
+            self._walker.feed(piece)
+            if not self._whole:
+                self._walker.skip()
+                self._whole = True
+        except msgpack.OutOfData:
+            pass  # more is to come
+        except _BROKEN as error:
+            raise _no_msgpack(error) from None
+
+    def values(self) -> Iterator[Any]:
+        """None after each piece but the last, then the value. Raises CollectError as `decode` does."""
+        if not self._whole:
+            raise CollectError(Reason.PROTOCOL, "sent a message that is cut short")
+        try:
+            if self._walker.tell() != self._size:
+                raise msgpack.ExtraData(None, b"")
+            # A hook is a call for each of thousands of maps, and most messages need none.
+            if self._marked:
+                yield from self._build(object_pairs_hook=_plain)
+                return
+            try:
+                yield from self._build(max_map_len=_LARGE_MAP)
+            except ValueError as error:
+                if "max_map_len" not in str(error):
+                    raise
+                yield from self._build(object_pairs_hook=_map)
+        except _BROKEN as error:
+            raise _no_msgpack(error) from None
+
+    def _build(self, **options: Any) -> Iterator[Any]:
+        unpacker = msgpack.Unpacker(max_buffer_size=self._size, use_list=False, strict_map_key=False, **options)
+        for piece in self._pieces:
+            unpacker.feed(piece)
+            try:
+                yield unpacker.unpack()
+            except msgpack.OutOfData:
+                yield None
 
 
 def decode(frame: bytes) -> Any:
-    """The msgpack value of frame 0: dicts, tuples, str, bytes, numbers.
+    """The msgpack value of a small frame 0: dicts, tuples, str, bytes, numbers.
 
     Sets read as tuples, enumerations as their name, nodes that need a pickle as None. Raises CollectError
     (`protocol`) for anything that is not one whole msgpack value, and `too_large` for one that would take more than
     MAX_DECODED.
     """
-    if len(frame) > MAX_DECODED // _COSTS[0][0] and _cost(frame) > MAX_DECODED:
-        raise CollectError(
-            Reason.TOO_LARGE, f"sent {len(frame)} bytes that would take more than {MAX_DECODED >> 20} MiB of memory"
-        )
-    try:
-        # Walks the frame without building anything, so that an array that claims more elements than there are
-        # bytes is refused before a list of that size is made.
-        walker = msgpack.Unpacker(max_buffer_size=len(frame), strict_map_key=False)
-        walker.feed(frame)
-        walker.skip()
-        # The hook is a call for each of thousands of maps, and most messages hold nothing for it.
-        hook = _plain if any(mark in frame for mark in _MARKS) else None
-        return msgpack.unpackb(frame, object_hook=hook, use_list=False, strict_map_key=False, raw=False)
-    except msgpack.OutOfData:
-        raise CollectError(Reason.PROTOCOL, "sent a message that is cut short") from None
-    except (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException) as error:
-        raise CollectError(Reason.PROTOCOL, f"sent a message that is not msgpack: {type(error).__name__}") from None
+    whole = Frame(len(frame))
+    whole.feed(frame)
+    [value] = whole.values()
+    return value
 
 
 def greeting(handshake: Any) -> None:
@@ -144,7 +215,18 @@ def _cost(frame: bytes) -> int:
     return heavy + _POINTER * len(frame)
 
 
-def _plain(node: dict[Any, Any]) -> Any:
+def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A map; the keys of a large one must be text, as Dask's are.
+
+    Tuples of numbers can be chosen so that all have the same hash, and a dictionary of a million such keys takes days.
+    """
+    if len(pairs) > _LARGE_MAP and not all(isinstance(key, str | bytes) for key, _ in pairs):
+        raise TypeError("keys of a large map that are no text")
+    return dict(pairs)
+
+
+def _plain(pairs: list[tuple[Any, Any]]) -> Any:
+    node = _map(pairs)
     if any(mark in node for mark in _OUT_OF_BAND):
         return None
     if "__Set__" in node and isinstance(node.get("as-list"), Sequence):
@@ -154,9 +236,15 @@ def _plain(node: dict[Any, Any]) -> Any:
     return node
 
 
+def _no_msgpack(error: BaseException) -> CollectError:
+    return CollectError(Reason.PROTOCOL, f"sent a message that is not msgpack: {type(error).__name__}")
+
+
 def _bounded(size: int) -> int:
     if size > MAX_MESSAGE:
         raise CollectError(
-            Reason.TOO_LARGE, f"sent a message of {size} bytes; at most {MAX_MESSAGE} are read (is it a scheduler?)"
+            Reason.TOO_LARGE,
+            f"sent a message of {size >> 20} MiB; at most {MAX_MESSAGE >> 20} are read, about 24,000 workers: split a"
+            " larger cluster (docs/scaling.md); if it is smaller, is this a scheduler?",
         )
     return size

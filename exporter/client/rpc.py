@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +30,8 @@ OPERATIONS = {
 MAX_CONNECTIONS = 4
 REFUSAL_SECONDS = 600.0  # a blocked operation logs a traceback on the scheduler every time it is asked for
 _READ_CHUNK = 2**18
+_LARGE = 2**20  # bytes of an answer above which a target's answers are read and decoded one after the other
+_TURN = 0.004  # seconds of decoding after which others have their turn
 
 
 class RpcClient:
@@ -45,6 +47,7 @@ class RpcClient:
         self._idle: list[_Connection] = []
         self._busy: set[_Connection] = set()
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._one_large = asyncio.Lock()
         self._refusals: dict[str, tuple[float, CollectError]] = {}
         self._closed = False
 
@@ -114,7 +117,7 @@ class RpcClient:
         reader, writer = await asyncio.open_connection(
             self._host, self._port, ssl=context, limit=_READ_CHUNK, server_hostname=self._host if context else None
         )
-        connection = _Connection(reader, writer)
+        connection = _Connection(reader, writer, self._one_large)
         try:
             dask_protocol.greeting(await connection.ask(dask_protocol.encode(dask_protocol.HANDSHAKE)))
         except (ConnectionError, EOFError) as error:
@@ -147,18 +150,46 @@ class RpcClient:
 class _Connection:
     """One established connection; one question at a time."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, one_large: asyncio.Lock) -> None:
         self._reader, self._writer = reader, writer
+        self._one_large = one_large
 
     async def ask(self, message: bytes, call: Call | None = None) -> Any:
         self._writer.write(message)
         await self._writer.drain()
-        size = dask_protocol.block_size(await self._reader.readexactly(dask_protocol.SIZE_BYTES))
+        size = dask_protocol.block_size(await self._number())
         if call is not None:
             call.size = size
-        frame, rest = dask_protocol.split_block(await self._reader.readexactly(size))
+        count_bytes = await self._number()
+        table = await self._reader.readexactly(dask_protocol.SIZE_BYTES * dask_protocol.frame_count(count_bytes, size))
+        first, rest = dask_protocol.frame_layout(table, size)
+        async with AsyncExitStack() as held:
+            if first > _LARGE:
+                await held.enter_async_context(self._one_large)
+            value = await self._frame(first)
         await self._skip(rest)
-        return dask_protocol.decode(frame)
+        return value
+
+    async def _number(self) -> bytes:
+        return await self._reader.readexactly(dask_protocol.SIZE_BYTES)
+
+    async def _frame(self, size: int) -> Any:
+        if size <= dask_protocol.PIECE:
+            return dask_protocol.decode(await self._reader.readexactly(size))
+        frame = dask_protocol.Frame(size)
+        turns = _Turns()
+        left = size
+        while left:
+            piece = await self._reader.read(min(left, dask_protocol.PIECE))
+            if not piece:
+                raise EOFError
+            left -= len(piece)
+            frame.feed(piece)
+            await turns.give()
+        value = None
+        for value in frame.values():  # noqa: B007 -- the last one
+            await turns.give()
+        return value
 
     async def _skip(self, count: int) -> None:
         while count:
@@ -170,3 +201,15 @@ class _Connection:
     def close(self) -> None:
         """At once, without waiting for the other side to agree."""
         self._writer.transport.abort()
+
+
+class _Turns:
+    """Lets the rest of the exporter work, now and then, between two pieces of decoding."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    async def give(self) -> None:
+        if time.monotonic() - self._began > _TURN:
+            await asyncio.sleep(0)
+            self._began = time.monotonic()

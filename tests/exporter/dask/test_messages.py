@@ -10,11 +10,16 @@ import pytest
 
 from exporter import dask_protocol as protocol
 from exporter.errors import CollectError, Reason
+from tests.exporter.dask.framing import split_block
 
 WEB = "answers HTTP: give the scheduler's own port (usually 8786), not its dashboard's"
 NO_FRAMES = "does not speak Dask's protocol: a message without frames"
 CUT = "sent a message whose frame sizes are cut short"
 UNFILLED = "sent a message whose frames do not fill its block"
+TOO_LONG = (
+    "sent a message of 32 MiB; at most 32 are read, about 24,000 workers: split a larger cluster (docs/scaling.md); if"
+    " it is smaller, is this a scheduler?"
+)
 STRANGER = "did not greet as Dask does; is it a scheduler, and is the port right?"
 
 
@@ -39,17 +44,17 @@ def numbers(*values: int) -> bytes:
             protocol.block_size,
             numbers(protocol.MAX_MESSAGE + 1),
             Reason.TOO_LARGE,
-            "sent a message of 67108865 bytes; at most 67108864 are read (is it a scheduler?)",
+            TOO_LONG,
         ),
         (
-            protocol.split_block,
+            split_block,
             numbers(1025) + bytes(9000),
             Reason.TOO_LARGE,
             "sent a message of 1025 frames; at most 1024 are read",
         ),
-        (protocol.split_block, numbers(0, 0), Reason.PROTOCOL, CUT),
-        (protocol.split_block, numbers(2, 1), Reason.PROTOCOL, CUT),
-        (protocol.split_block, numbers(1, 1) + b"ab", Reason.PROTOCOL, UNFILLED),
+        (split_block, numbers(0, 0), Reason.PROTOCOL, CUT),
+        (split_block, numbers(2, 1), Reason.PROTOCOL, CUT),
+        (split_block, numbers(1, 1) + b"ab", Reason.PROTOCOL, UNFILLED),
         (protocol.decode, b"\xa5hell", Reason.PROTOCOL, "sent a message that is cut short"),
         (protocol.decode, b"\xc1", Reason.PROTOCOL, "sent a message that is not msgpack: FormatError"),
         (protocol.decode, b"\x01\x02", Reason.PROTOCOL, "sent a message that is not msgpack: ExtraData"),
@@ -72,11 +77,11 @@ def test_the_limits_themselves_are_allowed() -> None:
     assert protocol.block_size(numbers(16)) == 16
     assert protocol.block_size(numbers(protocol.MAX_MESSAGE)) == protocol.MAX_MESSAGE
     empty = numbers(protocol.MAX_FRAMES, *[0] * protocol.MAX_FRAMES)
-    assert protocol.split_block(empty) == (b"", 0)
+    assert split_block(empty) == (b"", 0)
 
 
 def test_bytes_stay_bytes_both_ways() -> None:
-    frame, _ = protocol.split_block(protocol.encode({"op": b"\xff"})[8:])
+    frame, _ = split_block(protocol.encode({"op": b"\xff"})[8:])
     assert frame == msgpack.packb({"op": b"\xff"}, use_bin_type=True)
     assert protocol.decode(frame) == {"op": b"\xff"}
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import struct
 import tracemalloc
+from collections.abc import Callable
 
 import msgpack
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from exporter import dask_protocol as protocol
 from exporter.errors import CollectError, Reason
+from tests.exporter.dask.framing import split_block
 
 TRANSFER = ("incoming_bytes", "incoming_count", "outgoing_bytes", "outgoing_count")
 
@@ -37,20 +40,20 @@ def test_message_is_read_back() -> None:
     message = protocol.encode({"op": "events", "topic": "all"})
     size = protocol.block_size(message[:8])
     assert size == len(message) - 8
-    frame, rest = protocol.split_block(message[8:])
+    frame, rest = split_block(message[8:])
     assert (protocol.decode(frame), rest) == ({"op": "events", "topic": "all"}, 0)
 
 
 def test_frames_outside_the_block_are_counted_not_read() -> None:
-    frame, rest = protocol.split_block(block(b"\x01", b"ab", sizes=[1, 2, 70_000, 5]))
+    frame, rest = split_block(block(b"\x01", b"ab", sizes=[1, 2, 70_000, 5]))
     assert (frame, rest) == (b"\x01", 70_005)
 
 
 @pytest.mark.parametrize(
     ("head", "reason", "hint"),
     [
-        (struct.pack("<Q", 8 * 2**30), Reason.TOO_LARGE, "8589934592 bytes"),
-        (struct.pack("<Q", 2**64 - 1), Reason.TOO_LARGE, "bytes"),
+        (struct.pack("<Q", 8 * 2**30), Reason.TOO_LARGE, "8192 MiB"),
+        (struct.pack("<Q", 2**64 - 1), Reason.TOO_LARGE, "at most 32 are read"),
         (struct.pack("<Q", 0), Reason.PROTOCOL, "without frames"),
         (b"HTTP/1.1", Reason.PROTOCOL, "8786"),
         (b"\x15\x03\x03\x00\x02\x02\x0a\x00", Reason.TLS, "tls://"),
@@ -75,10 +78,10 @@ def test_first_eight_bytes_are_judged(head: bytes, reason: Reason, hint: str) ->
     ],
 )
 def test_contradicting_sizes_are_refused(data: bytes, reason: Reason) -> None:
-    assert reason_of(protocol.split_block, data) is reason
+    assert reason_of(split_block, data) is reason
 
 
-@pytest.mark.parametrize("value", [b"\x80", b"\x90", b"\x81\x01\x02", b"\x91\x90", b"\xa2ab", b"\xe0", b"\xcd\x7f\x7f"])
+@pytest.mark.parametrize("value", [b"\x80", b"\x90", b"\x81\x01\x02", b"\x91\x90", b"\xa2ab", b"\xe0"])
 def test_a_message_that_unfolds_to_gigabytes_is_refused_before_it_is_decoded(value: bytes) -> None:
     count = protocol.MAX_MESSAGE // len(value) - 8
     frame = b"\xdd" + struct.pack(">I", count) + value * count
@@ -134,6 +137,54 @@ def test_array_that_claims_more_than_it_holds_takes_no_memory() -> None:
 )
 def test_what_is_not_one_msgpack_value_is_refused(frame: bytes) -> None:
     assert reason_of(protocol.decode, frame) is Reason.PROTOCOL
+
+
+def in_pieces(frame: bytes, length: int) -> list[object]:
+    """What each step of decoding gave."""
+    whole = protocol.Frame(len(frame))
+    for at in range(0, len(frame), length):
+        whole.feed(frame[at : at + length])
+    return list(whole.values())
+
+
+def outcome(read: Callable[[], object]) -> str:
+    try:
+        return repr(read())
+    except CollectError as error:
+        return error.reason
+
+
+@given(st.binary(max_size=40), st.integers(1, 7))
+def test_it_is_the_same_value_or_refusal_in_pieces_of_any_length(data: bytes, length: int) -> None:
+    assert outcome(lambda: in_pieces(data, length)[-1]) == outcome(lambda: protocol.decode(data))
+
+
+@pytest.mark.parametrize("length", [1, 3, 7, 1000])
+def test_marks_are_seen_wherever_pieces_begin(length: int) -> None:
+    frame = msgpack.packb({"a": {"__Pickled__": 1}, "s": {"__Set__": True, "as-list": ["x"]}})
+    assert in_pieces(frame, length)[-1] == {"a": None, "s": ("x",)}
+
+
+@pytest.mark.parametrize("length", [1000, 10**6])
+@pytest.mark.parametrize("more", [{}, {"__Enum__": True, "name": "x"}])
+def test_large_maps_are_read(length: int, more: dict[str, object]) -> None:
+    value = {"workers": {f"tcp://{number}": number for number in range(5_000)}, "x": more}
+    assert in_pieces(msgpack.packb(value), length)[-1] == value | {"x": "x" if more else {}}
+
+
+@pytest.mark.parametrize("mark", [None, "__Set__"])
+@pytest.mark.timeout(10)
+def test_keys_that_all_have_the_same_hash_do_not_keep_it_busy_for_days(mark: object) -> None:
+    prime = 2**61 - 1  # hash(number) is its remainder
+    steps = [[part + prime * more for more in range(4)] for part in range(1, 11)]
+    keys = list(itertools.islice(itertools.product(*steps), 200_000))
+    assert len({hash(key) for key in keys[:100]}) == 1
+    packer = msgpack.Packer()
+    body = b"".join(packer.pack(key) + b"\xc0" for key in keys)
+    frame = b"\x92" + packer.pack(mark) + packer.pack_map_header(len(keys)) + body
+    with pytest.raises(CollectError, match="TypeError") as caught:
+        protocol.decode(frame)
+    assert caught.value.reason is Reason.PROTOCOL
 
 
 def test_pickled_nodes_are_dropped() -> None:
@@ -204,12 +255,12 @@ plain = st.recursive(
 def test_any_message_survives(message: dict[str, object]) -> None:
     marks = ("__Pickled__", "__Serialized__", "__Set__", "__Enum__")
     if not any(mark in repr(message) for mark in marks):
-        frame, rest = protocol.split_block(protocol.encode(message)[8:])
+        frame, rest = split_block(protocol.encode(message)[8:])
         assert (protocol.decode(frame), rest) == (message, 0)
 
 
 @given(st.binary(max_size=300))
 def test_random_bytes_only_ever_raise_collect_errors(data: bytes) -> None:
-    for read in (protocol.decode, protocol.split_block) if len(data) >= 8 else (protocol.decode,):
+    for read in (protocol.decode, split_block) if len(data) >= 8 else (protocol.decode,):
         with contextlib.suppress(CollectError):
             read(data)

@@ -15,6 +15,7 @@ from exporter import dask_protocol as protocol
 from exporter.client.rpc import MAX_CONNECTIONS, OPERATIONS, REFUSAL_SECONDS, RpcClient
 from exporter.errors import CollectError, Reason
 from provisioning.config.targets import DaskTarget
+from tests.exporter.dask.framing import read_block
 from tests.exporter.dask.recorded import Clock
 
 GREETING = {"compression": None, "python": (3, 11, 2), "pickle-protocol": 5}
@@ -37,7 +38,7 @@ class Peer:
 
     async def receive(self) -> Any:
         size = protocol.block_size(await self.reader.readexactly(8))
-        return protocol.decode(protocol.split_block(await self.reader.readexactly(size))[0])
+        return read_block(await self.reader.readexactly(size))
 
 
 class Scheduler:
@@ -125,6 +126,34 @@ async def test_calls_side_by_side_are_bounded() -> None:
         assert scheduler.connections == MAX_CONNECTIONS
 
 
+async def test_a_target_s_large_answers_are_read_one_after_the_other() -> None:
+    """Four connections with an answer of the largest size each would be 128 MiB at once."""
+    release = asyncio.Event()
+    large = msgpack.packb(b"x" * 3 * 2**20)
+    whole = struct.pack("<QQQ", 16 + len(large), 1, len(large)) + large
+
+    async def answer(peer: Peer, message: dict[str, Any]) -> None:
+        if message["op"] == "identity":
+            await peer.send_raw(whole[: len(whole) // 2])
+            await release.wait()
+            await peer.send_raw(whole[len(whole) // 2 :])
+        elif message["op"] == "processing":
+            await peer.send_raw(whole)
+        else:
+            await echo(peer, message)
+
+    async with Scheduler(answer).running() as client:
+        first = asyncio.create_task(client.call("identity"))
+        while not client._one_large.locked():
+            await asyncio.sleep(0.01)
+        second = asyncio.create_task(client.call("processing"))
+        for _ in range(20):  # small ones pass by
+            await client.call("versions")
+        assert not second.done()
+        release.set()
+        assert len(await first) == len(await second) == 3 * 2**20
+
+
 @pytest.mark.parametrize(
     ("op", "arguments"),
     [
@@ -158,7 +187,7 @@ async def test_claim_of_eight_gigabytes_fails_at_once() -> None:
     async with scheduler.running() as client:
         error = await failure(client)
         assert error.reason is Reason.TOO_LARGE
-        assert str(error).startswith(f"scheduler tcp://127.0.0.1:{scheduler.port} sent a message of 8589934592 bytes")
+        assert str(error).startswith(f"scheduler tcp://127.0.0.1:{scheduler.port} sent a message of 8192 MiB;")
         await scheduler.gone.wait()  # and the connection was closed, not kept
 
 

@@ -21,6 +21,7 @@ from exporter.doctor.examine import Report, examine
 from exporter.doctor.findings import Finding
 from exporter.errors import CollectError
 from provisioning.config.model import Config
+from tests.exporter.dask.framing import read_block
 
 NATIVE = 'dask_scheduler_workers{state="idle"} 1.0\ndask_scheduler_tasks_suspicious_total{task_prefix_name="inc"} 0.0\n'
 NATIVE_WORKER = 'dask_worker_tasks{state="executing"} 0.0\n'
@@ -161,8 +162,7 @@ async def scheduler(
 
 async def _message(reader: asyncio.StreamReader) -> Any:
     size = dask_protocol.block_size(await reader.readexactly(8))
-    frame, _ = dask_protocol.split_block(await reader.readexactly(size))
-    return dask_protocol.decode(frame)
+    return read_block(await reader.readexactly(size))
 
 
 def worker(port: int | None = None, *, name: str = "a", nanny: bool = True, ahead: float = 0.0, **more: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from exporter import dask_protocol
+from tests.exporter.dask.framing import read_block
 
 # Bytes to send, or what to do with the connection instead.
 Reply = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -91,7 +92,7 @@ async def scheduler(answer: Callable[[str], Reply], greeting: Reply | None = Non
         await _send(writer, greeting or message(GREETING))
         while True:
             size = dask_protocol.block_size(await reader.readexactly(dask_protocol.SIZE_BYTES))
-            asked = dask_protocol.decode(dask_protocol.split_block(await reader.readexactly(size))[0])
+            asked = read_block(await reader.readexactly(size))
             op = asked.get("op")
             if op is None:  # the other side's greeting
                 continue
