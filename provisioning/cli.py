@@ -60,29 +60,18 @@ def check(file: Path) -> None:
     Each problem is one line: FILE:LINE: KEY: what is wrong; what was meant. Warnings (a secret that is not there, a
     key that does nothing yet) do not keep the stack from starting. Exit code 0 when the file is good, 1 when not.
     """
-    from alert_rules.thresholds import unknown  # noqa: PLC0415 -- `--help` stays quick
-    from provisioning.config.load import ConfigError, load_with_warnings  # noqa: PLC0415
-    from provisioning.config.problems import Problem  # noqa: PLC0415
+    from provisioning.checked import load_checked  # noqa: PLC0415 -- `--help` stays quick
+    from provisioning.config.load import ConfigError  # noqa: PLC0415
 
     try:
-        loaded = load_with_warnings(file)
+        loaded = load_checked(file)
     except ConfigError as error:
         click.echo(str(error), err=True)
         click.echo(f"{file}: {_count(len(error.problems), 'problem')}", err=True)
         sys.exit(1)
-    thresholds = [
-        Problem(
-            0,
-            f"there is no threshold {name}",
-            f"did you mean {meant}?" if meant else "the Settings page lists them",
-            "alerts.thresholds",
-        )
-        for name, meant in unknown(loaded.config.alerts.thresholds).items()
-    ]
-    warnings = [*loaded.warnings, *thresholds]
-    for warning in warnings:
+    for warning in loaded.warnings:
         click.echo(warning.text(file, "warning"))
-    noted = f", {_count(len(warnings), 'warning')}" if warnings else ""
+    noted = f", {_count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
     click.echo(f"{file}: ok, {summary(loaded.config)}{noted}")
 
 
@@ -110,7 +99,8 @@ def render(out: Path, config: Path, data_dir: Path | None, secrets_dir: Path | N
     Files that would not change are left alone, and files that were not written by this command are never replaced.
     Secrets are not written: the files name the paths where they lie. `cluster-ai up` does all this by itself.
     """
-    from provisioning.config.load import ConfigError, load  # noqa: PLC0415
+    from provisioning.checked import load_checked  # noqa: PLC0415
+    from provisioning.config.load import ConfigError  # noqa: PLC0415
     from provisioning.render import Places, RenderError  # noqa: PLC0415
     from provisioning.render import render as write_all  # noqa: PLC0415
 
@@ -119,7 +109,7 @@ def render(out: Path, config: Path, data_dir: Path | None, secrets_dir: Path | N
         secrets=(secrets_dir or out / "secrets").absolute(),
     )
     try:
-        changed = write_all(load(config), out, places=places, source=str(config))
+        changed = write_all(load_checked(config).config, out, places=places, source=str(config))
     except (ConfigError, RenderError) as error:
         click.echo(str(error), err=True)
         sys.exit(1)

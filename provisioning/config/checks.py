@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from provisioning.config.access_checks import disagreements
 from provisioning.config.audience_checks import audience_errors, audience_warnings
 from provisioning.config.basics import SECRET_FILES, Strict
 from provisioning.config.messages import key_text
@@ -36,6 +37,7 @@ def warnings_about(config: Config, document: Document) -> list[Problem]:
     """What works but is probably not meant; the product starts all the same."""
     return [
         *_files(config, document),
+        *disagreements(config.exporter, document),
         *_same_systems(config, document),
         *_nothing_watched(config, document),
         *audience_warnings(config, document),

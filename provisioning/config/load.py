@@ -11,7 +11,7 @@ from provisioning.config.checks import errors_between, warnings_about
 from provisioning.config.messages import explain
 from provisioning.config.model import Config
 from provisioning.config.problems import ConfigError, Problem
-from provisioning.config.yaml_file import read
+from provisioning.config.yaml_file import Document, read
 
 __all__ = ["ConfigError", "Loaded", "Problem", "load", "load_with_warnings"]
 
@@ -22,6 +22,8 @@ class Loaded:
 
     config: Config
     warnings: list[Problem]
+    document: Document
+    """The file itself, so that others can say on which line something stands."""
 
 
 def load(path: Path) -> Config:
@@ -45,4 +47,4 @@ def load_with_warnings(path: Path) -> Loaded:
     problems = errors_between(config, document)
     if problems:
         raise ConfigError(path, problems)
-    return Loaded(config, warnings_about(config, document))
+    return Loaded(config, warnings_about(config, document), document)

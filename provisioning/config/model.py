@@ -10,27 +10,19 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from provisioning.config.addresses import dial_address
+from provisioning.config.alerts import Alerts
 from provisioning.config.basics import (
     SIZE_PATTERN,
     Duration,
     ListenAddress,
     Name,
     Strict,
-    Threshold,
-    ThresholdName,
 )
+from provisioning.config.exporter import Exporter
 from provisioning.config.grafana import Grafana
 from provisioning.config.notifications import Notifications
 from provisioning.config.people import Person, Team
 from provisioning.config.targets import Targets
-
-
-class Alerts(Strict):
-    """Changes to the alert rules' defaults."""
-
-    thresholds: dict[ThresholdName, Threshold] = Field(
-        default_factory=dict, description="Numbers that replace the defaults, by name."
-    )
 
 
 class Services(Strict):
@@ -64,11 +56,14 @@ class Config(Strict):
     targets: Targets = Field(description="Where your systems are.")
     people: list[Person] = Field(default_factory=list, description="Who may see the pages and whom to tell.")
     teams: list[Team] = Field(default_factory=list, description="People who are told together.")
-    alerts: Alerts = Field(default_factory=Alerts, description="Numbers that replace those of the alert rules.")
+    alerts: Alerts = Field(default_factory=Alerts, description="Changes to the alert rules.")
     notifications: Notifications = Field(
         default_factory=Notifications, description="Whom an alert reaches, how and when."
     )
     services: Services = Field(default_factory=Services, description="Where each part of the stack listens.")
+    exporter: Exporter = Field(
+        default_factory=Exporter, description="TLS and password of the exporter, for when it leaves loopback."
+    )
     grafana: Grafana = Field(default_factory=Grafana, description="The pages' own address.")
     retention: Retention = Field(default_factory=Retention, description="How long metrics are kept.")
 

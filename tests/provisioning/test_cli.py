@@ -11,8 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from alert_rules.render import rules
 from dashboards.build import PAGES
 from provisioning.cli import ROOMS, main
+from provisioning.config.model import Config
+from provisioning.config.targets import Targets
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "provisioning/example.yml"
@@ -64,20 +67,6 @@ def test_check_without_a_file(here: Path) -> None:
     )
 
 
-def test_check_names_thresholds_that_do_nothing(here: Path) -> None:
-    (here / "cluster-ai.yml").write_text(SMALL + "alerts: {thresholds: {dask_worker_memory: 0.7, zzz: 1}}\n")
-    result = run("check")
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-3:] == [
-        (
-            "cluster-ai.yml: warning: alerts.thresholds: there is no threshold dask_worker_memory; "
-            "did you mean dask_worker_memory_ratio?"
-        ),
-        "cluster-ai.yml: warning: alerts.thresholds: there is no threshold zzz; the Settings page lists them",
-        "cluster-ai.yml: ok, 1 target (1 dask), 2 warnings",
-    ]
-
-
 def test_schema_is_json_for_editors() -> None:
     result = run("schema")
     assert result.exit_code == 0
@@ -91,6 +80,7 @@ def test_render_says_what_it_wrote_and_what_grafana_still_needs(here: Path) -> N
     needed = [f"{here}/out/secrets/grafana-{name}" for name in ("admin-password", "secret-key")]
     assert result.stdout.splitlines() == [
         f"wrote {here}/out/prometheus.yml",
+        *(f"wrote {here}/out/rules/{name}" for name in rules(Config(targets=Targets()))),
         f"wrote {here}/out/alertmanager.yml",
         f"wrote {here}/out/grafana/grafana.ini",
         f"wrote {here}/out/grafana/provisioning/datasources/cluster-ai.yml",

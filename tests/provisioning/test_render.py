@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alert_rules.render import rules
 from dashboards.build import PAGES
 from provisioning.config.exporter import Exporter
 from provisioning.config.load import load
@@ -32,6 +33,7 @@ FILES = (
     "grafana/provisioning/datasources/cluster-ai.yml",
     "grafana/provisioning/dashboards/cluster-ai.yml",
 )
+RULE_FILES = tuple(f"rules/{name}" for name in rules(Config(targets=Targets())))
 PAGE_FILES = tuple(f"grafana/pages/{name}.json" for name in PAGES)
 PLACES = Places(data=Path("/srv/cluster-ai/data"), secrets=Path("/srv/cluster-ai/secrets"), local_host="laptop")
 # Without the exporter's certificates, which promtool would look for.
@@ -65,7 +67,7 @@ def test_the_example_renders_as_it_did(name: str, tmp_path: Path, request: pytes
 
 def test_nothing_else_is_written(tmp_path: Path) -> None:
     changed = render(EXAMPLE, tmp_path, places=PLACES)
-    assert changed == [tmp_path / name for name in (*FILES, *PAGE_FILES)]
+    assert sorted(changed) == sorted(tmp_path / name for name in (*FILES, *RULE_FILES, *PAGE_FILES))
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(changed)
 
 
@@ -107,7 +109,7 @@ def test_the_same_file_gives_the_same_bytes_in_any_process(hash_seed: str, tmp_p
     )
     here = tmp_path / "here"
     render(EXAMPLE, here, places=Places(data=Path("/d"), secrets=Path("/s"), local_host="laptop"))
-    for name in (*FILES, *PAGE_FILES):
+    for name in (*FILES, *RULE_FILES, *PAGE_FILES):
         there = (tmp_path / "out" / name).read_text().replace(str(tmp_path / "out"), str(here))
         assert hashlib.sha256(there.encode()).digest() == hashlib.sha256((here / name).read_bytes()).digest()
 
@@ -290,7 +292,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
     with pytest.raises(RenderError, match=r"cannot write .*/prometheus\.yml: No space left on device"):
         render(EXAMPLE.model_copy(update={"name": "other"}), tmp_path, places=PLACES)
     assert (tmp_path / "prometheus.yml").read_text() == old
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["alertmanager.yml", "grafana", "prometheus.yml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "alertmanager.yml",
+        "grafana",
+        "prometheus.yml",
+        "rules",
+    ]
 
 
 @pytest.mark.parametrize("char", list(";#%$`\"'\\{}\n\x1b"))

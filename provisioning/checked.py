@@ -1,0 +1,68 @@
+"""Loads a `cluster-ai.yml` for those who render it: the names of alerts and thresholds in it must exist, too.
+
+The exporter takes the file without this: a misspelt alert must not keep targets from being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from alert_rules import thresholds
+from alert_rules.overrides import subject
+from provisioning.config.load import ConfigError, Loaded, load_with_warnings
+from provisioning.config.messages import key_text
+from provisioning.config.problems import Problem, brief
+from provisioning.config.targets import SYSTEMS
+from provisioning.config.yaml_file import Key
+
+
+def load_checked(path: Path) -> Loaded:
+    """The configuration in `path`; raises ConfigError also for alerts, thresholds and targets that there are not."""
+    loaded = load_with_warnings(path)
+    problems = [
+        Problem(loaded.document.line_of(key), message, hint, key_text(key, loaded.document.data))
+        for key, message, hint in _wrong(loaded)
+    ]
+    if problems:
+        raise ConfigError(path, problems)
+    return loaded
+
+
+def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
+    alerts = loaded.config.alerts
+    yield from _thresholds(alerts.thresholds, ("alerts", "thresholds"))
+    yield from _alerts(alerts.off, ("alerts", "off"))
+    known = [target.name for system in (*SYSTEMS, "hosts") for target in getattr(loaded.config.targets, system)]
+    first: dict[str, Key] = {}
+    for index, entry in enumerate(alerts.overrides):
+        at: Key = ("alerts", "overrides", index)
+        if entry.target not in known:
+            hint = f"known here: {', '.join(known)}" if known else "list it under targets first"
+            yield (*at, "target"), f"there is no target or host {brief(entry.target)}", hint
+        if first.setdefault(entry.target, at) != at:
+            line = loaded.document.line_of(first[entry.target])
+            yield (*at, "target"), f"{brief(entry.target)} is listed twice", f"the first is on line {line}"
+        yield from _thresholds(entry.thresholds, (*at, "thresholds"))
+        yield from _alerts(entry.off, (*at, "off"), for_one=True)
+
+
+def _thresholds(given: dict[str, float], at: Key) -> Iterator[tuple[Key, str, str]]:
+    for name, meant in thresholds.unknown(given).items():
+        hint = f"did you mean {meant}?" if meant else "docs/alerts.md lists them"
+        yield (*at, name), f"there is no threshold {name}", hint
+
+
+def _alerts(given: Sequence[str], at: Key, *, for_one: bool = False) -> Iterator[tuple[Key, str, str]]:
+    if not given:
+        return
+    from alert_rules import catalogue  # noqa: PLC0415 -- renders every rule; most files name none
+
+    known = {alert.name: alert for alert in catalogue.alerts()}
+    for index, name in enumerate(given):
+        if name not in known:
+            meant = catalogue.nearest(name)
+            hint = f"did you mean {meant}?" if meant else "docs/alerts.md lists them"
+            yield (*at, index), f"there is no alert {name}", hint
+        elif for_one and subject(known[name].labels) is None:
+            yield (*at, index), f"{name} is about no single target", "write it under alerts.off, or keep it"

@@ -1,0 +1,70 @@
+"""Names of alerts, thresholds and targets under `alerts:`, which only the rules know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from provisioning.checked import load_checked
+from provisioning.cli import main
+from provisioning.config.load import ConfigError
+
+WRONG = """\
+targets:
+  dask:
+    - {name: main, scheduler: "tcp://127.0.0.1:8786"}
+alerts:
+  thresholds:
+    dask_worker_memory: 0.7
+    zzz: 1
+  off:
+    - DaskSchedulrDown
+    - Zzz
+  overrides:
+    - target: nobody
+      thresholds: {host_cpu: 1}
+    - target: main
+      off: [DaskSchedulerDown]
+    - target: main
+      off:
+        - Watchdog
+"""
+SAID = """\
+FILE:6: alerts.thresholds.dask_worker_memory: there is no threshold dask_worker_memory; did you mean \
+dask_worker_memory_ratio?
+FILE:7: alerts.thresholds.zzz: there is no threshold zzz; docs/alerts.md lists them
+FILE:9: alerts.off[0]: there is no alert DaskSchedulrDown; did you mean DaskSchedulerDown?
+FILE:10: alerts.off[1]: there is no alert Zzz; docs/alerts.md lists them
+FILE:12: alerts.overrides[0].target: there is no target or host "nobody"; known here: main
+FILE:13: alerts.overrides[0].thresholds.host_cpu: there is no threshold host_cpu; did you mean host_cpu_ratio?
+FILE:16: alerts.overrides[2].target: "main" is listed twice; the first is on line 14
+FILE:18: alerts.overrides[2].off[0]: Watchdog is about no single target; write it under alerts.off, or keep it"""
+
+
+@pytest.fixture
+def wrong(tmp_path: Path) -> Path:
+    file = tmp_path / "cluster-ai.yml"
+    file.write_text(WRONG)
+    return file
+
+
+def test_every_name_that_there_is_not_is_named_with_its_line(wrong: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_checked(wrong)
+    assert str(error.value).replace(str(wrong), "FILE") == SAID
+
+
+@pytest.mark.parametrize("command", [["check", "FILE"], ["render", "--config", "FILE", "--out", "OUT"]])
+def test_nothing_is_rendered_from_such_a_file(command: list[str], wrong: Path) -> None:
+    out = wrong.parent / "out"
+    words = {"FILE": str(wrong), "OUT": str(out)}
+    result = CliRunner().invoke(main, [words.get(word, word) for word in command])
+    assert result.exit_code == 1
+    assert "there is no alert DaskSchedulrDown; did you mean DaskSchedulerDown?" in result.stderr
+    assert not out.exists()
+
+
+def test_the_example_is_right() -> None:
+    load_checked(Path(__file__).parents[2] / "provisioning/example.yml")
