@@ -18,7 +18,7 @@ from alert_rules.overrides import Case, Limits, Overrides, number, spoken, subje
 from provisioning.config.durations import parse_duration
 
 SEVERITIES = ("critical", "warning", "info")
-LABELS = ("target", "host", "worker", "model", "backend", "job", "instance")
+LABELS = ("target", "host", "worker", "model", "backend", "mountpoint", "job", "instance")
 """The labels an alert may have beside `severity` and `system`: what tells one fault from another."""
 # Two windows each, so that an alert begins soon and ends soon: how many times faster than it may the budget is used.
 FAST = (("1h", "5m", 14.4), ("6h", "30m", 6.0))
