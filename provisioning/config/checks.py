@@ -11,6 +11,7 @@ from pathlib import Path
 from provisioning.config.access_checks import disagreements
 from provisioning.config.audience_checks import audience_errors, audience_warnings
 from provisioning.config.basics import SECRET_FILES, Strict
+from provisioning.config.grafana_checks import grafana_errors, grafana_warnings
 from provisioning.config.messages import key_text
 from provisioning.config.model import Config, Services
 from provisioning.config.problems import Problem, brief
@@ -30,6 +31,7 @@ def errors_between(config: Config, document: Document) -> list[Problem]:
         *_same_person_names(config, document),
         *_same_listen_addresses(config.services, document),
         *audience_errors(config, document),
+        *grafana_errors(config, document),
     ]
 
 
@@ -41,6 +43,7 @@ def warnings_about(config: Config, document: Document) -> list[Problem]:
         *_same_systems(config, document),
         *_nothing_watched(config, document),
         *audience_warnings(config, document),
+        *grafana_warnings(config, document),
     ]
 
 
@@ -120,6 +123,8 @@ def _listen_addresses(services: Services) -> Iterator[tuple[Key, str]]:
 
 def _files(config: Config, document: Document) -> Iterator[Problem]:
     for key, path in _paths(config, ()):
+        if key[-1] == "write_token_to":  # ours to make
+            continue
         found = _file_problem(path, secret=key[-1] in SECRET_FILES)
         if found:
             yield _problem(document, key, *found)

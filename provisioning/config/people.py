@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from provisioning.config.basics import EMAIL_PATTERN, SMS_PATTERN, Name, Strict
+from provisioning.config.basics import EMAIL_PATTERN, SMS_PATTERN, FilePath, Name, Strict
 
 Severity = Literal["critical", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
@@ -24,6 +24,9 @@ class Person(Strict):
         None, description='Phone number with its country code, in quotes, such as "+5511999990000".'
     )
     role: Literal["admin", "operator", "viewer"] = Field("viewer", description="What they may do.")
+    password_file: FilePath | None = Field(
+        None, description="File with their first password for the pages. Left out, one is made and shown once."
+    )
     mail_for: list[Severity] = Field(
         ["critical", "warning"], description="Which alerts reach them by mail, where a route does not say otherwise."
     )

@@ -80,7 +80,7 @@ class Jwt(SignIn):
     def _one_key(self) -> Jwt:
         given = [key for key in (self.public_key_file, self.keys_file, self.keys_url) if key is not None]
         if len(given) != 1:
-            raise ValueError("one of public_key_file, keys_file and keys_url is needed, and not two")
+            raise ValueError(f"one key is needed, not {len(given)}; give public_key_file, keys_file or keys_url")
         return self
 
 
