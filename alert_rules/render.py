@@ -2,11 +2,12 @@
 
 Templates are YAML with Jinja2 between `[[ ]]`, `[% %]` and `[# #]`, which leaves `{{ $labels.target }}` to Prometheus.
 What is undefined is an error. The result is read as YAML and written again, so that a template cannot give text that
-merely looks like rules.
+merely looks like rules; and alerts are put into groups by how soon they must be known.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,9 @@ from alert_rules.overrides import Overrides
 from alert_rules.writing import Alert, Writer
 from provisioning.config.model import Config
 
+PAGING_INTERVAL = "5s"
+"""How often alerts that wake somebody are evaluated."""
+INTERVAL = "15s"
 SYSTEMS = {"hosts": "host"}
 """The `system` of a template's alerts where it is not the template's name."""
 
@@ -63,9 +67,9 @@ def rendered(config: Config) -> Rendered:
         text = environment.get_template(f"{name}.yml.j2").render(
             alert=writer.alert, burn=writer.burn, threshold_records=writer.threshold_records, config=config
         )
-        texts[f"{name}.yml"] = _normal(yaml.safe_load(text))
+        texts[f"{name}.yml"] = _normal(_groups(name, yaml.safe_load(text)["groups"]))
         alerts += writer.written
-    texts["infos.yml"] = _normal({"groups": [infos.group(alerts)]})
+    texts["infos.yml"] = _normal([infos.group(alerts)])
     return Rendered(texts, tuple(alerts))
 
 
@@ -75,9 +79,22 @@ def templates() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(".yml.j2") for name in found if name.endswith(".yml.j2")))
 
 
-def _normal(data: dict[str, Any]) -> str:
-    """The rules as YAML for people: groups in which nothing is left are left out."""
-    groups = [group for group in data["groups"] if group["rules"]]
+def _groups(name: str, written: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is recorded, in the groups of the template; then the alerts: those that wake somebody apart from the rest."""
+    rules = [(group, rule) for group in written for rule in group["rules"] or ()]
+    groups = []
+    for group in written:
+        records = [rule for its, rule in rules if its is group and "record" in rule]
+        groups.append({**group, "rules": records})
+    paging = [rule for _, rule in rules if "alert" in rule and rule["labels"]["severity"] == "critical"]
+    others = [rule for _, rule in rules if "alert" in rule and rule["labels"]["severity"] != "critical"]
+    groups.append({"name": f"{name}-paging", "interval": PAGING_INTERVAL, "rules": paging})
+    groups.append({"name": name, "interval": INTERVAL, "rules": others})
+    return [group for group in groups if group["rules"]]
+
+
+def _normal(groups: list[dict[str, Any]]) -> str:
+    """The rules as YAML for people."""
     return yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
 
 
