@@ -29,10 +29,13 @@ PINS = {
     "2026.8.0": [],
 }
 VERSIONS = tuple(PINS)
+OURS = "ours"  # what this environment has
 
 
 def python_of(version: str) -> Path:
     """The interpreter of a virtual environment with that version of distributed; made once, kept between runs."""
+    if version == OURS:
+        return Path(sys.executable)
     wanted = [f"distributed=={version}", f"dask=={version}", "prometheus-client", "cryptography", *PINS[version]]
     mark = hashlib.sha256("\n".join((sys.version, *wanted)).encode()).hexdigest()[:12]
     folder = VENVS / f"dask-{version}-{mark}"

@@ -1,0 +1,47 @@
+"""What goes wrong with models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+from tests.gameday.actions.registry import action
+from tests.gameday.stage import Stage
+from tests.gameday.systems.ollama import SECOND
+from tests.real.ollama_server import TINY
+
+
+@action
+async def unload(stage: Stage) -> AsyncIterator[None]:
+    """The model that must be in memory is taken out, and nobody asks for it."""
+    assert stage.ollama is not None
+    stage.ollama.asking = False
+    await asyncio.to_thread(stage.ollama.unload)
+    yield
+    await asyncio.to_thread(stage.ollama.generate)
+    stage.ollama.asking = True
+
+
+@action
+async def thrash(stage: Stage, pause: float = 1.0) -> AsyncIterator[None]:
+    """Two models that do not fit together are asked in turn."""
+    server = stage.ollama
+    assert server is not None
+    server.asking = False
+
+    async def ask() -> None:
+        while True:
+            for name in (SECOND, TINY):
+                with contextlib.suppress(httpx.HTTPError):
+                    await asyncio.to_thread(server.generate, name)
+                await asyncio.sleep(pause)
+
+    asking = asyncio.create_task(ask())
+    yield
+    asking.cancel()
+    await asyncio.wait({asking})
+    await asyncio.to_thread(server.generate)
+    server.asking = True

@@ -1,0 +1,91 @@
+"""`python -m tests.gameday.stack`: the stack of `cluster-ai up` at another pace, with a pair of Alertmanagers.
+
+What the product prepares is taken as it is; then every duration in its rendered files is divided.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compose.native import prepare, start
+from compose.native.child import Pace
+from compose.native.places import State
+from compose.native.ports import Address
+from compose.native.prepare import Plan, Say, Wishes
+from compose.native.record import ServiceRecord
+from compose.native.service import Condition, Service
+from tests.gameday.scaling import scale_files
+
+SECOND = "alertmanager-2"
+_NO_CLUSTER = "--cluster.listen-address="
+_PEER_TIMEOUT = 15.0  # s, Alertmanager's default
+
+
+def paced(state: State, config: Path, factor: float, pair: tuple[Address, Address, Address] | None, say: Say) -> Plan:
+    """The product's own plan, changed. `pair`: where the second one listens, and both for each other."""
+    plan = prepare.prepare(state, Wishes(config=config, listen={}, retry=False), say)
+
+    def change(path: Path, data: Any) -> Any:
+        if pair is not None and path.name == "prometheus.yml":
+            for entry in data["alerting"]["alertmanagers"]:
+                entry["static_configs"][0]["targets"].append(str(pair[0]))
+        return data
+
+    scale_files(state.rendered, factor, change)
+    if pair is None:
+        return plan
+    first = next(service for service in plan.services if service.name == "alertmanager")
+    second, *gossip = pair
+    both = [_paired(first, gossip[0], gossip[1], factor), _second(first, second, state, gossip, factor)]
+    others = [service for service in plan.services if service is not first]
+    plan.record.services.append(ServiceRecord(SECOND, Condition.STARTING))
+    return dataclasses.replace(plan, services=[*others, *both])
+
+
+def _paired(service: Service, own: Address, other: Address, factor: float) -> Service:
+    """An Alertmanager that talks to its peer."""
+    kept = [word for word in service.command if not word.startswith(_NO_CLUSTER)]
+    cluster = [
+        f"{_NO_CLUSTER}{own}",
+        f"--cluster.advertise-address={own}",
+        f"--cluster.peer={other}",
+        f"--cluster.peer-timeout={round(_PEER_TIMEOUT / factor * 1000)}ms",
+    ]
+    return dataclasses.replace(service, command=(*kept, *cluster))
+
+
+def _second(first: Service, listen: Address, state: State, gossip: list[Address], factor: float) -> Service:
+    """The other of the pair, like the first with a folder and port of its own."""
+    storage = f"--storage.path={state.root}/{SECOND}"
+    changes = {"--storage.path=": storage, "--web.listen-address=": f"--web.listen-address={listen}"}
+    command = tuple(
+        next((new for begin, new in changes.items() if word.startswith(begin)), word) for word in first.command
+    )
+    ready = first.ready.replace(first.url, listen.url)
+    made = dataclasses.replace(
+        first, name=SECOND, command=command, ready=ready, url=listen.url, ports=(listen,), note=""
+    )
+    return _paired(made, gossip[1], gossip[0], factor)
+
+
+@click.command()
+@click.option("--state-dir", required=True, type=click.Path(path_type=Path))
+@click.option("--config", required=True, type=click.Path(path_type=Path))
+@click.option("--factor", required=True, type=float)
+@click.option("--pair", nargs=3, default=None, help="Where a second Alertmanager listens, and both for each other.")
+def main(state_dir: Path, config: Path, factor: float, pair: tuple[str, str, str] | None) -> None:
+    """Run the stack until told to end."""
+    state = State(state_dir.absolute())
+    addresses = None if pair is None else (Address.parse(pair[0]), Address.parse(pair[1]), Address.parse(pair[2]))
+    # A life of a minute makes a service healthy again, and here a minute is shorter.
+    pace = Pace(healthy_after=Pace().healthy_after / factor)
+    sys.exit(start.foreground(state, lambda say: paced(state, config, factor, addresses, say), pace))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The systems that are watched and broken in a game day."""
