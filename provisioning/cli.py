@@ -20,7 +20,9 @@ ROOMS = {
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",
+    "sms-bridge": "alert_rules.bridge.cli",
     "dashboards": "dashboards.cli",
+    "grafana": "provisioning.grafana.cli",
 }
 DEFAULT_FILE = Path("cluster-ai.yml")
 
@@ -36,7 +38,7 @@ class Rooms(click.Group):
         """The command of that name, imported now."""
         if cmd_name not in ROOMS:
             return super().get_command(ctx, cmd_name)
-        command = getattr(importlib.import_module(ROOMS[cmd_name]), cmd_name)
+        command = getattr(importlib.import_module(ROOMS[cmd_name]), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101 -- a room's promise, for the type checker
         return command
 
