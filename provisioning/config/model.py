@@ -37,6 +37,9 @@ class Services(Strict):
     prometheus: ListenAddress = Field("127.0.0.1:9090", description="Prometheus, which keeps the metrics.")
     alertmanager: ListenAddress = Field("127.0.0.1:9093", description="Alertmanager, which groups alerts.")
     node_exporter: ListenAddress = Field("127.0.0.1:9100", description="node_exporter of this machine.")
+    sms_bridge: ListenAddress = Field(
+        "127.0.0.1:9861", description="Sends SMS and passes the heartbeat on; runs when one of the two is wanted."
+    )
     grafana: ListenAddress = Field("127.0.0.1:3001", description="Grafana; 3001 leaves 3000 to Open WebUI.")
 
 

@@ -33,3 +33,8 @@ class Places:
     def grafana_secret_key(self) -> Path:
         """File with the key that encrypts secrets in Grafana's database; it must never change."""
         return self.secrets / "grafana-secret-key"
+
+    @property
+    def sms_bridge_token(self) -> Path:
+        """File with the token that Alertmanager brings to the SMS bridge."""
+        return self.secrets / "sms-bridge-token"

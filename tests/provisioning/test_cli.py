@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from alert_rules.messages.templates import templates
 from alert_rules.render import rules
 from dashboards.build import PAGES
 from provisioning.cli import ROOMS, main
@@ -82,6 +83,7 @@ def test_render_says_what_it_wrote_and_what_grafana_still_needs(here: Path) -> N
         f"wrote {here}/out/prometheus.yml",
         *(f"wrote {here}/out/rules/{name}" for name in rules(Config(targets=Targets()))),
         f"wrote {here}/out/alertmanager.yml",
+        *(f"wrote {here}/out/alertmanager/{name}" for name in templates(Config(targets=Targets()))),
         f"wrote {here}/out/grafana/grafana.ini",
         f"wrote {here}/out/grafana/provisioning/datasources/cluster-ai.yml",
         f"wrote {here}/out/grafana/provisioning/dashboards/cluster-ai.yml",

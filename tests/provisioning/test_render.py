@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alert_rules.messages.templates import templates
 from alert_rules.render import rules
 from dashboards.build import PAGES
 from provisioning.config.exporter import Exporter
@@ -35,6 +36,7 @@ FILES = (
 )
 RULE_FILES = tuple(f"rules/{name}" for name in rules(Config(targets=Targets())))
 PAGE_FILES = tuple(f"grafana/pages/{name}.json" for name in PAGES)
+MESSAGE_FILES = tuple(f"alertmanager/{name}" for name in templates(Config(targets=Targets())))
 PLACES = Places(data=Path("/srv/cluster-ai/data"), secrets=Path("/srv/cluster-ai/secrets"), local_host="laptop")
 # Without the exporter's certificates, which promtool would look for.
 EXAMPLE = load(ROOT / "provisioning/example.yml").model_copy(update={"exporter": Exporter()})
@@ -58,6 +60,7 @@ def jobs(out: Path, config: Config, places: Places = PLACES) -> dict[str, dict[s
 def test_the_example_renders_as_it_did(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     render(EXAMPLE, tmp_path, places=PLACES, source="cluster-ai.yml")
     text = (tmp_path / name).read_text().replace(str(tmp_path), "/etc/cluster-ai")
+    text = text.replace(f"{ROOT}/provisioning", "/srv/cluster-ai")
     golden = GOLDEN / name
     if request.config.getoption("--update-golden"):
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +70,7 @@ def test_the_example_renders_as_it_did(name: str, tmp_path: Path, request: pytes
 
 def test_nothing_else_is_written(tmp_path: Path) -> None:
     changed = render(EXAMPLE, tmp_path, places=PLACES)
-    assert sorted(changed) == sorted(tmp_path / name for name in (*FILES, *RULE_FILES, *PAGE_FILES))
+    assert sorted(changed) == sorted(tmp_path / name for name in (*FILES, *RULE_FILES, *MESSAGE_FILES, *PAGE_FILES))
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(changed)
 
 
@@ -259,7 +262,8 @@ def test_files_that_do_not_change_are_not_touched(tmp_path: Path) -> None:
     render(EXAMPLE, tmp_path, places=PLACES)
     before = {name: (tmp_path / name).stat() for name in FILES}
     renamed = EXAMPLE.model_copy(update={"name": "other"})
-    assert render(renamed, tmp_path, places=PLACES) == [tmp_path / "prometheus.yml"]
+    changed = [tmp_path / "prometheus.yml", tmp_path / "alertmanager/place.tmpl"]
+    assert render(renamed, tmp_path, places=PLACES) == changed
     for name in FILES[1:]:
         after = (tmp_path / name).stat()
         assert (after.st_ino, after.st_mtime_ns) == (before[name].st_ino, before[name].st_mtime_ns)
@@ -293,6 +297,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
         render(EXAMPLE.model_copy(update={"name": "other"}), tmp_path, places=PLACES)
     assert (tmp_path / "prometheus.yml").read_text() == old
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "alertmanager",
         "alertmanager.yml",
         "grafana",
         "prometheus.yml",

@@ -1,0 +1,1 @@
+"""What mail says: templates that Alertmanager fills in."""
