@@ -88,6 +88,7 @@ SECRET_FILES = frozenset(
         "api_key_secret_file",
         "auth_token_file",
         "urls_file",
+        "redis_url_file",
         "url_file",
         "client_secret_file",
     }

@@ -113,6 +113,11 @@ class Sms(Strict):
     hourly_cap: Count = Field(
         10, description="Most SMS to one person within an hour; the last says so, and the rest goes by mail."
     )
+    redis_url_file: FilePath | None = Field(
+        None,
+        description="File that holds the address of a Redis, such as redis://:PASSWORD@10.0.0.5:6379/0, where several "
+        "bridges share what was told; without it each keeps a file of its own.",
+    )
     dry_run: Switch = Field(False, description="true writes messages to the log in place of sending them.")
 
     @model_validator(mode="after")

@@ -1,0 +1,40 @@
+"""Passes the sign of life on to a service elsewhere that calls people when it stays away."""
+
+from __future__ import annotations
+
+import ssl
+
+import httpx
+
+from provisioning.config.notifications import Heartbeat
+from provisioning.config.secrets import SecretError, SecretFile
+
+_PATIENCE = 10.0  # s
+
+
+class HeartbeatError(Exception):
+    """The service was not reached; `str()` says why and holds no secret."""
+
+
+class Beat:
+    """One service such as healthchecks.io, Dead Man's Snitch or Cronitor: a GET of its address is a sign of life."""
+
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self._url = SecretFile(heartbeat.url_file)
+        self._http = httpx.AsyncClient(timeout=_PATIENCE, verify=ssl.create_default_context(), follow_redirects=True)
+
+    async def send(self) -> None:
+        """One sign of life. Raises HeartbeatError."""
+        try:
+            answer = await self._http.get(self._url.read())
+        except SecretError as error:
+            raise HeartbeatError(str(error)) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # The address is a secret, and messages of httpx may quote it.
+            raise HeartbeatError(f"the heartbeat's service cannot be reached: {type(error).__name__}") from None
+        if not answer.is_success:
+            raise HeartbeatError(f"the heartbeat's service answers {answer.status_code}")
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._http.aclose()

@@ -1,0 +1,153 @@
+"""What an SMS says: FIRING or RESOLVED, what broke and where, since when, and the link that acknowledges it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from urllib.parse import quote
+
+from alert_rules.bridge.gsm7 import fold, is_gsm7, segments
+from alert_rules.bridge.webhook import Alert, Notification
+from alert_rules.routing.names import TEST
+
+SEGMENTS = 2
+"""The most that one text may cost."""
+_RANK = {"critical": 0, "warning": 1, "info": 2}
+_PLACES = ("target", "host", "worker", "model", "backend")
+_LEAST = {True: 48, False: 24}  # characters of the first alert that a link must leave, in the 7-bit alphabet or not
+_CUT = "..."
+_DAY = 86_400
+_HOUR = 3_600
+_MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """What all texts of an installation have in common."""
+
+    cluster: str
+    """The installation's name."""
+    grafana: str
+    """Where people reach Grafana, without a slash at the end."""
+    zone: tzinfo = UTC
+
+
+def compose(notification: Notification, style: Style, now: datetime, notice: str = "") -> str:
+    """The text, at most SEGMENTS long. `notice` is a sentence that must be in it.
+
+    The link is Grafana's silence form, filled in; where that is too long, the page of all alerts.
+    """
+    alerts = sorted(notification.current or notification.alerts, key=_weight)
+    head = fold(_head(notification, alerts, style, now))
+    lines = Counter(fold(_line(alert)) for alert in alerts)
+    more = len(alerts) + notification.truncated
+    links = _links(notification, alerts, style)
+    for link in links:
+        tail = [fold(notice)] * bool(notice) + [f"Ack: {link}"] * bool(link)
+        text = _filled(head, lines, tail, more)
+        if text is not None:
+            return text
+    return _cut_to_fit("\n".join([head, *lines, notice]), "")
+
+
+def silence_form(notification: Notification, alerts: Iterable[Alert], grafana: str) -> str:
+    """Grafana's form for a silence of these alerts, filled in; who sends it is known to Grafana.
+
+    Read by Grafana's own matcher parser: public/app/features/alerting/unified/utils/alertmanager.ts.
+    """
+    names = sorted({alert.name for alert in alerts})
+    said = {"alertname", "system"} if "target" in notification.group_labels else {"alertname"}  # one system a target
+    matchers = [f"{name}={value}" for name, value in sorted(notification.group_labels.items()) if name not in said]
+    matchers.insert(0, f"alertname={names[0]}" if len(names) == 1 else f"alertname=~{'|'.join(names)}")
+    query = "&".join(f"matcher={quote(matcher, safe='')}" for matcher in matchers)
+    return f"{grafana}/alerting/silence/new?alertmanager=Alertmanager&{query}&comment=ACK"
+
+
+def _links(notification: Notification, alerts: list[Alert], style: Style) -> list[str]:
+    if notification.status == "resolved":
+        return [""]
+    return [silence_form(notification, alerts, style.grafana), f"{style.grafana}/d/cluster-ai-alerts", ""]
+
+
+def _head(notification: Notification, alerts: list[Alert], style: Style, now: datetime) -> str:
+    test = "TEST " if any(TEST in alert.labels for alert in alerts) else ""
+    begun = min((alert.started for alert in alerts if alert.started), default=None)
+    if notification.status == "resolved":
+        ended = max((alert.ended for alert in alerts if alert.ended), default=now)
+        lasted = f" after {_lasted((ended - begun).total_seconds())}" if begun and ended >= begun else ""
+        return f"{test}RESOLVED {style.cluster}, {_clock(ended, style, now)}{lasted}"
+    count = f"{len(alerts) + notification.truncated} alerts, " if len(alerts) + notification.truncated > 1 else ""
+    severity = f"{alerts[0].severity}, " if alerts[0].severity else ""
+    since = f", since {_clock(begun, style, now)}" if begun else ""
+    return f"{test}FIRING {count}{severity}{style.cluster}{since}"
+
+
+def _line(alert: Alert) -> str:
+    """What and where; the place is added where the rule's own summary does not name it."""
+    summary = " ".join(alert.annotations.get("summary", "").split())
+    said = f"{alert.name}: {summary}" if summary else alert.name
+    places = [alert.labels[name] for name in _PLACES if alert.labels.get(name)]
+    missing = [place for place in dict.fromkeys(places) if place not in said]
+    return f"{said} ({', '.join(missing)})" if missing else said
+
+
+def _filled(head: str, lines: Counter[str], tail: list[str], total: int) -> str | None:
+    """As many lines as fit, the first cut if need be; None when too little of it would be left."""
+    shown: list[str] = []
+    left = total
+    for line, count in lines.items():
+        said = f"{line} ({count}x)" if count > 1 else line
+        if not shown:
+            said = _room(head, said, tail, left - count)
+            if len(said) < min(len(line), _LEAST[is_gsm7(head + line)]):
+                return None
+        elif segments(_joined(head, [*shown, said], tail, left - count)) > SEGMENTS:
+            break
+        shown.append(said)
+        left -= count
+    return _joined(head, shown, tail, left)
+
+
+def _room(head: str, line: str, tail: list[str], left: int) -> str:
+    """The first line, cut to what the rest of the text leaves for it."""
+    if segments(_joined(head, [line], tail, left)) <= SEGMENTS:
+        return line
+    fits, over = 0, len(line)
+    while over - fits > 1:
+        middle = (fits + over) // 2
+        good = segments(_joined(head, [line[:middle] + _CUT], tail, left)) <= SEGMENTS
+        fits, over = (middle, over) if good else (fits, middle)
+    return line[:fits].rstrip() + _CUT if fits else ""
+
+
+def _joined(head: str, lines: list[str], tail: list[str], left: int) -> str:
+    more = [f"+{left} more"] if left > 0 else []
+    return "\n".join([head, *lines, *more, *tail])
+
+
+def _cut_to_fit(text: str, end: str) -> str:
+    while segments(text + end) > SEGMENTS:
+        text, end = text[:-1], _CUT
+    return text + end
+
+
+def _weight(alert: Alert) -> tuple[int, str, str, str]:
+    return _RANK.get(alert.severity, len(_RANK)), alert.starts_at, alert.name, alert.fingerprint
+
+
+def _clock(moment: datetime, style: Style, now: datetime) -> str:
+    there = moment.astimezone(style.zone)
+    day = f"{there:%d %b} " if abs((now - moment).total_seconds()) > _DAY / 2 else ""
+    return f"{day}{there:%H:%M} {there.tzname() or ''}".rstrip()
+
+
+def _lasted(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f}s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f}m"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR:.0f}h{seconds % _HOUR // _MINUTE:02.0f}m"
+    return f"{seconds // _DAY:.0f}d{seconds % _DAY // _HOUR:02.0f}h"
