@@ -90,6 +90,12 @@ def _addresses(_context: click.Context, _parameter: click.Parameter, value: tupl
     help="Watch the K-th of N equal parts of the targets; run N exporters with the same file.",
 )
 @_flag(
+    "--alertmanager.address",
+    "alertmanager",
+    metavar="HOST:PORT",
+    help="Which Alertmanager to ask what is acknowledged. Default: services.alertmanager of the configuration.",
+)
+@_flag(
     "--log.level",
     "level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -114,6 +120,7 @@ def exporter(
     web_file: Path | None,
     max_requests: int,
     shard: Shard | None,
+    alertmanager: str | None,
     level: str,
     form: logs.Form,
 ) -> None:
@@ -143,6 +150,7 @@ def exporter(
                 addresses=tuple(systemd_sockets()) if systemd else where,
                 max_requests=max_requests,
                 shard=shard,
+                alertmanager=alertmanager,
             )
         )
     except NoSocketsError as error:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import yaml
 from aiohttp import web
@@ -20,10 +20,11 @@ from exporter.door.guard import MAX_REQUESTS, Guard, Handler
 from exporter.door.server import PatientResponse
 from exporter.door.settings import WebSettings
 from exporter.errors import CollectError
-from exporter.families import encode, merge
+from exporter.families import Family, encode, merge
 from exporter.fleet import Fleet, targets_of
 from exporter.selfmetrics import SelfMetrics
 from exporter.shard import owner
+from exporter.silences import Silences
 from provisioning.config.hosts import HostNames
 from provisioning.config.load import ConfigError
 from provisioning.config.shown import shown
@@ -62,10 +63,21 @@ def budget(header: str | None) -> float:
 class Exporter:
     """The application: its endpoints and what they share."""
 
-    def __init__(self, fleet: Fleet, settings: WebSettings | None = None, *, max_requests: int = MAX_REQUESTS) -> None:
-        """`settings` say who comes in (everybody by default); `max_requests` how many scrapes run at once."""
+    def __init__(
+        self,
+        fleet: Fleet,
+        settings: WebSettings | None = None,
+        *,
+        max_requests: int = MAX_REQUESTS,
+        alertmanager: str | None = None,
+    ) -> None:
+        """`settings` say who comes in (everybody by default); `max_requests` how many scrapes run at once.
+
+        `alertmanager`: where it is asked for what is acknowledged, in place of the configuration's address.
+        """
         settings = settings or WebSettings(None)
         self._fleet = fleet
+        self._silences = Silences(alertmanager or fleet.config.services.alertmanager)
         self._self = SelfMetrics(fleet, settings)
         self._guard = Guard(
             settings, count=self._self.answered, headers=_HEADERS, costly=_COSTLY, max_requests=max_requests
@@ -75,6 +87,7 @@ class Exporter:
         """An aiohttp application, ready to be served."""
         app = web.Application(middlewares=[self._guard.middleware], client_max_size=0)
         app.on_cleanup.append(self._guard.close)
+        app.on_cleanup.append(self._close)
         routes: dict[str, Handler] = {
             "/": self._landing,
             "/metrics": self._metrics,
@@ -142,11 +155,13 @@ class Exporter:
         fleet = self._fleet
         collections = await fleet.collect(budget(request.headers.get(TIMEOUT_HEADER)), wanted)
         openmetrics, content_type = _format(request)
-        groups = [
+        groups: list[tuple[Sequence[Family], tuple[tuple[str, str], ...]]] = [
             (collection.families, (("target", name), ("system", fleet.watches[name].collector.system)))
             for name, collection in collections.items()
             if name in fleet.watches  # a reload may have come between
         ]
+        if "self" in wanted:
+            groups.append((await self._silences.families(), ()))
         series = sum(collection.series for collection in collections.values())
         text = await _off_loop(series, lambda: merge(groups, openmetrics=openmetrics))
         text += self._self.text(openmetrics=openmetrics) if "self" in wanted else "# EOF\n" * openmetrics
@@ -197,9 +212,12 @@ class Exporter:
     async def _ready(self, _request: web.Request) -> web.Response:
         return web.Response(text="Ready.\n")
 
+    async def _close(self, _application: web.Application) -> None:
+        await self._silences.close()
+
     async def _reload(self, _request: web.Request) -> web.Response:
         try:
-            self._fleet.reload()
+            await self._fleet.reload()
         except ConfigError as error:
             raise web.HTTPInternalServerError(text=f"{error}\nThe old configuration stays in use.\n") from None
         return web.Response(text="Reloaded.\n")

@@ -90,7 +90,8 @@ def _exporters(config: Config, file: Path) -> list[Service]:
 
 
 def _exporter(config: Config, file: Path, name: str, listen: Address, *more: str) -> Service:
-    command = _python("provisioning.cli", "exporter", "--config", str(file), "--web.listen-address", str(listen), *more)
+    told = ("--alertmanager.address", config.services.alertmanager, "--config", str(file))  # --listen may have moved it
+    command = _python("provisioning.cli", "exporter", *told, "--web.listen-address", str(listen), *more)
     url = listen.url.replace("http:", f"{config.exporter.scheme}:", 1)
     return Service(name, command, f"{url}/-/ready", url, (listen,), access=Access(config.exporter))
 

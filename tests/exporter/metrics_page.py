@@ -9,7 +9,9 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from exporter import silences
 from exporter.collectors import registry
+from exporter.families import encode
 from exporter.fleet import Fleet
 from exporter.selfmetrics import SelfMetrics
 from provisioning.config.model import Config
@@ -93,8 +95,12 @@ def _every_target() -> dict[str, Row]:
 def _self() -> dict[str, Row]:
     metrics = SelfMetrics(Fleet(Path("cluster-ai.yml"), Config(targets=Targets())))
     metrics.answered("/probe", 200)
+    silenced = {"labels": dict.fromkeys(silences.LABELS, "x"), "status": {"silencedBy": ["1"], "inhibitedBy": ["x"]}}
+    held = silences.read([silenced], [{"id": "1", "endsAt": "2026-01-01T00:00:00Z"}])
     rows: dict[str, Row] = {}
-    for family in parse(metrics.text(openmetrics=False)):
+    for family in parse(
+        metrics.text(openmetrics=False) + encode([silences.reached(up=True), *held], openmetrics=False)
+    ):
         if family.name.startswith("cluster_ai_") and not family.name.endswith("_created"):
             _add(rows, family)
     rows["cluster_ai_exporter_target_series"].labels = {"target", "system"}
