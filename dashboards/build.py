@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from alert_rules.thresholds import defaults
+from dashboards.kit.language import ENGLISH, catalogue, spoken
 
-PAGES = ("dashboard", "system", "workers", "alerts", "settings", "dask", "worker", "ollama", "openwebui")
+PAGES = ("dashboard", "system", "workers", "alerts", "settings", "dask", "worker", "ollama", "openwebui", "runbooks")
 """The modules of `dashboards.pages` that are pages: the five of the product, then the details."""
+NOT_COMMITTED = frozenset({"runbooks"})
+"""Pages without a committed file: this one is the Markdown of `alert_rules/runbooks`, which reviews show as it is."""
 HOME = "dashboard"
 """What people see first."""
 FOLDER = Path(__file__).parent / "json"
 
 
-def documents(thresholds: Mapping[str, float] | None = None) -> dict[str, dict[str, Any]]:
-    """Each page by name, coloured by `thresholds` (the defaults when None), as Grafana's JSON."""
+def documents(thresholds: Mapping[str, float] | None = None, language: str = ENGLISH) -> dict[str, dict[str, Any]]:
+    """Each page by name, coloured by `thresholds` (the defaults when None) and in that language, as Grafana's JSON."""
     numbers = defaults() if thresholds is None else thresholds
-    return {name: importlib.import_module(f"dashboards.pages.{name}").page(numbers).document() for name in PAGES}
+    with spoken(catalogue(language)):
+        return {name: importlib.import_module(f"dashboards.pages.{name}").page(numbers).document() for name in PAGES}
 
 
 def texts() -> dict[Path, str]:
@@ -28,6 +32,7 @@ def texts() -> dict[Path, str]:
     return {
         FOLDER / f"{name}.json": json.dumps(page, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         for name, page in documents().items()
+        if name not in NOT_COMMITTED
     }
 
 

@@ -12,6 +12,7 @@ from grafanalib._gen import DashboardEncoder
 
 from dashboards.kit.finish import finish
 from dashboards.kit.house import DATASOURCE, SCHEMA_VERSION, TAG, UID_PREFIX
+from dashboards.kit.language import say
 from dashboards.kit.links import DETAIL_TAG, MAIN, navigation
 from dashboards.kit.variables import data_source
 
@@ -49,14 +50,14 @@ def row(height: int, *panels: Any, widths: Sequence[int] = ()) -> Row:
 def annotation(name: str, expr: str, title: str, *, color: str, at_value: bool = False) -> dict[str, Any]:
     """Marks in every graph of the page where `expr` has a value; `at_value`: its value is the time, in ms."""
     return {
-        "name": name,
+        "name": say(name),
         "enable": True,
         "hide": True,  # the switch, not the marks: its room is the links'
         "iconColor": color,
         "datasource": DATASOURCE,
         "expr": " ".join(expr.split()),
         "step": "30s",
-        "titleFormat": title,
+        "titleFormat": say(title),
         "textFormat": "",
         "tagKeys": "",
         "useValueForTime": at_value,
@@ -83,8 +84,8 @@ class Page:
         tags = [TAG] if self.uid in MAIN else [TAG, DETAIL_TAG]
         raw = core.Dashboard(
             uid=f"{UID_PREFIX}{self.uid}",
-            title=self.title,
-            description=self.question,
+            title=say(self.title),
+            description=say(self.question),
             tags=tags,
             editable=False,
             refresh=self.refresh,
@@ -97,9 +98,13 @@ class Page:
             annotations=core.Annotations(list=[_WRITTEN, *self.annotations]),
         )
         plain: dict[str, Any] = json.loads(json.dumps(raw.to_json_data(), cls=DashboardEncoder))
-        plain["templating"] = {"list": [data_source(), *self.variables]}
+        plain["templating"] = {"list": [data_source(shown=self._asks() and not self.variables), *self.variables]}
         plain["timepicker"] = {"refresh_intervals": ["5s", "15s", "30s", "1m", "5m", "15m", "1h"]}
         return finish(plain)
+
+    def _asks(self) -> bool:
+        """Whether any panel has a query."""
+        return any(panel.targets for line in self.rows for panel, _ in line.panels)
 
     def _placed(self) -> list[Any]:
         placed: list[Any] = []
@@ -108,7 +113,7 @@ class Page:
             left = 0
             for panel, width in line.panels:
                 panel.gridPos = core.GridPos(h=line.height, w=width, x=left, y=top)
-                panel.id = len(placed) + 1
+                panel.id = panel.id or len(placed) + 1
                 placed.append(panel)
                 left += width
             top += line.height

@@ -3,56 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 from grafanalib import core
 
 from dashboards.kit.house import DATASOURCE, GREY, Levels, plain
+from dashboards.kit.language import say
+from dashboards.kit.links import Links
 from dashboards.kit.states import State, mappings, nothing
+from dashboards.kit.targets import Query, or_say, targets
 
-Links = Sequence[dict[str, Any]]
 _PALETTE = {"mode": "palette-classic"}
 _BY_LEVEL = {"mode": "thresholds"}
-_GREY = plain(GREY)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """PromQL, and what its series are called: text with `{{label}}`.
-
-    `every` is how often the series are scraped, where that is less often than the targets' 5 s: rates look far enough
-    back to see two samples.
-    """
-
-    expr: str
-    legend: str = ""
-    every: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """A column of a table: the label `field` of the queries, or the number that `query` gives for each row.
-
-    With both, `query` is what brings the label, and its number is not shown.
-    """
-
-    title: str
-    field: str = ""
-    query: str = ""
-    unit: str = ""
-    levels: Levels = _GREY
-    states: Sequence[State] = ()
-    gauge: bool = False
-    decimals: int | None = None
-    width: int | None = None
-    links: Links = ()
-    every: str = ""
-
-    def __post_init__(self) -> None:
-        if not (self.field or self.query):
-            raise ValueError(f"column {self.title}: neither a label nor a query")
+_ABSENT = -9  # no state has this number
 
 
 def stat(
@@ -78,12 +42,12 @@ def stat(
     A tile without a sparkline asks for the present value alone.
     """
     return core.Stat(
-        title=title,
-        description=description,
+        title=say(title),
+        description=say(description),
         dataSource=DATASOURCE,
-        targets=_targets(_present(queries, empty, names_only=names_only, sparkline=sparkline), instant=not sparkline),
+        targets=targets(_present(queries, empty, names_only=names_only, sparkline=sparkline), instant=not sparkline),
         format=unit,
-        noValue=empty,
+        noValue=say(empty),
         color=_BY_LEVEL,
         decimals=decimals,
         mappings=[*mappings(states), nothing(empty)],
@@ -121,10 +85,10 @@ def timeseries(
     `last` narrows the panel to a time of its own, such as `24h`. `colors` are of series by name, where red means ill.
     """
     return core.TimeSeries(
-        title=title,
-        description=description,
+        title=say(title),
+        description=say(description),
         dataSource=DATASOURCE,
-        targets=_targets(queries),
+        targets=targets(queries),
         unit=unit,
         fillOpacity=35 if stacked else 8,
         lineWidth=1,
@@ -138,7 +102,7 @@ def timeseries(
         timeFrom=last or None,
         overrides=[
             {
-                "matcher": {"id": "byName", "options": name},
+                "matcher": {"id": "byName", "options": say(name)},
                 "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
             }
             for name, color in colors.items()
@@ -149,7 +113,7 @@ def timeseries(
                 "defaults": {
                     "color": _PALETTE,
                     "thresholds": levels.as_json(),
-                    "noValue": empty,
+                    "noValue": say(empty),
                     "decimals": decimals,
                     "min": 0,
                     "max": maximum,
@@ -175,15 +139,20 @@ def state_timeline(
     queries: Sequence[Query],
     states: Sequence[State],
     empty: str,
+    seen: str,
     links: Links = (),
 ) -> core.StateTimeline:
-    """One band a series, coloured and named by its state."""
+    """One band a series, coloured and named by its state.
+
+    Where `seen`, samples up to the end such as `up[15m]`, has none, a band says that the panel is empty: Grafana would
+    put its own words there, which no field can replace.
+    """
     return core.StateTimeline(
-        title=title,
-        description=description,
+        title=say(title),
+        description=say(description),
         dataSource=DATASOURCE,
-        targets=_targets(queries),
-        mappings=mappings(states),
+        targets=targets([*queries, Query(f"absent(present_over_time({seen} @ end())) * {_ABSENT}", empty)]),
+        mappings=mappings([*states, State(_ABSENT, empty, GREY)]),
         colorMode="fixed",  # by level it would show ranges of numbers in place of the words
         showValue="auto",
         rowHeight=0.8,
@@ -192,7 +161,7 @@ def state_timeline(
             "fieldConfig": {
                 "defaults": {
                     "thresholds": plain(GREY).as_json(),
-                    "noValue": empty,
+                    "noValue": say(empty),
                     "unit": "none",
                     "custom": {"spanNulls": False},
                 }
@@ -203,79 +172,12 @@ def state_timeline(
     )
 
 
-def table(
-    title: str,
-    *,
-    description: str,
-    columns: Sequence[Column],
-    empty: str,
-    sort: str,
-    descending: bool = True,
-    links: Links = (),
-) -> core.Table:
-    """A row for each set of labels, as they are now. Each query must give the same labels: those that are columns.
-
-    `sort` is the title of the column that decides what stands first.
-    """
-    asking = [column for column in columns if column.query]
-    telling = next((column for column in asking if column.field), asking[0])
-    first = next(column.field for column in columns if column.field)
-    queries = [
-        Query(_or_say(column.query, first, empty) if column is telling else column.query, every=column.every)
-        for column in asking
-    ]
-    targets = _targets(queries, instant=True, table=True)
-    names = {column.field: column.title for column in columns if column.field}
-    hidden = {"Time": True}
-    for target, column in zip(targets, asking, strict=True):
-        value = f"Value #{target.refId}" if len(asking) > 1 else "Value"
-        if column.field:
-            hidden[value] = True
-        else:
-            names[value] = column.title
-    order = {column.title: index for index, column in enumerate(columns)}
-    return core.Table(
-        title=title,
-        description=description,
-        dataSource=DATASOURCE,
-        targets=targets,
-        links=list(links),
-        overrides=[_override(column) for column in columns],
-        transformations=[
-            {"id": "merge", "options": {}},
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": hidden,
-                    "indexByName": {name: order[title] for name, title in names.items()},
-                    "renameByName": names,
-                },
-            },
-        ],
-        extraJson={
-            "fieldConfig": {
-                "defaults": {
-                    "color": _BY_LEVEL,
-                    "thresholds": plain(GREY).as_json(),
-                    "noValue": empty,
-                    "custom": {"cellOptions": {"type": "auto"}, "inspect": False, "minWidth": 60},
-                }
-            },
-            "options": {
-                "cellHeight": "sm",
-                "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
-                "sortBy": [{"displayName": sort, "desc": descending}],
-            },
-        },
-    )
-
-
 def text(title: str, markdown: str) -> core.Text:
     """Words: what to do where no number helps."""
     return core.Text(
-        title=title,
+        title=say(title),
         description="",
-        content=markdown,
+        content=say(markdown),
         mode="markdown",
         transparent=True,
         extraJson={"options": {"code": {"language": "plaintext", "showLineNumbers": False, "showMiniMap": False}}},
@@ -290,54 +192,8 @@ def _present(queries: Sequence[Query], empty: str, *, names_only: bool, sparklin
     if names_only:
         labels = [query.legend.partition("{{")[2].partition("}}")[0] for query in queries]
         return [
-            replace(query, expr=_or_say(query.expr, label, empty)) for query, label in zip(queries, labels, strict=True)
+            replace(query, expr=or_say(query.expr, label, empty)) for query, label in zip(queries, labels, strict=True)
         ]
     if sparkline:
         return [replace(query, expr=f"({query.expr}) or absent({query.expr}) * NaN") for query in queries]
     return queries
-
-
-def _or_say(expr: str, label: str, empty: str) -> str:
-    """`expr`, or where it has nothing one row that says why: Grafana shows an empty table without a word."""
-    return f'({expr}) or label_replace(absent({expr}) * NaN, "{label}", "{empty}", "", "")'
-
-
-def _targets(queries: Sequence[Query], *, instant: bool = False, table: bool = False) -> list[core.Target]:
-    if not queries:
-        raise ValueError("a panel without a query")
-    return [
-        core.Target(
-            expr=" ".join(query.expr.split()),
-            legendFormat=query.legend or "__auto",
-            interval=query.every,
-            refId=chr(ord("A") + index),
-            instant=instant,
-            format="table" if table else "time_series",
-            datasource=DATASOURCE,
-        )
-        for index, query in enumerate(queries)
-    ]
-
-
-def _override(column: Column) -> dict[str, Any]:
-    """How one column looks. A cell without a value is a dash, whatever the table says when it is empty."""
-    properties: dict[str, Any] = {"noValue": "-"}
-    if not column.field:
-        properties |= {"unit": column.unit or "none", "thresholds": column.levels.as_json()}
-    if column.decimals is not None:
-        properties["decimals"] = column.decimals
-    if not column.field:
-        properties["mappings"] = [*mappings(column.states), nothing("-")]
-    if column.gauge:
-        properties |= {"custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}}
-        properties |= {"min": 0, "max": 1}
-    elif column.states or column.levels.marked:
-        properties["custom.cellOptions"] = {"type": "color-text"}
-    if column.width:
-        properties["custom.width"] = column.width
-    if column.links:
-        properties["links"] = list(column.links)
-    return {
-        "matcher": {"id": "byName", "options": column.title},
-        "properties": [{"id": name, "value": value} for name, value in properties.items()],
-    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboards.kit.house import AMBER, GREEN, GREY, RED
+from dashboards.kit.language import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def mappings(states: Sequence[State]) -> list[dict[str, Any]]:
     if not states:
         return []
     options = {
-        f"{state.value:g}": {"color": state.color, "index": index, "text": state.word}
+        f"{state.value:g}": {"color": state.color, "index": index, "text": say(state.word)}
         for index, state in enumerate(states)
     }
     return [{"type": "value", "options": options}]
@@ -42,4 +43,7 @@ def mappings(states: Sequence[State]) -> list[dict[str, Any]]:
 
 def nothing(word: str) -> dict[str, Any]:
     """The mapping of an absent value: a word in grey, never red, because nothing is wrong with it."""
-    return {"type": "special", "options": {"match": "null+nan", "result": {"color": GREY, "index": 99, "text": word}}}
+    return {
+        "type": "special",
+        "options": {"match": "null+nan", "result": {"color": GREY, "index": 99, "text": say(word)}},
+    }

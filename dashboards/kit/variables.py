@@ -7,13 +7,23 @@ from typing import Any
 from grafanalib.core import Template
 
 from dashboards.kit.house import DATASOURCE
+from dashboards.kit.language import say
 
+_HIDDEN = 2
 _ON_TIME_CHANGE = 2  # so that a worker that came meanwhile is there
 
 
-def data_source() -> dict[str, Any]:
-    """Which Prometheus; the name is the one that Grafana's own linter looks for."""
-    return _as_json(Template(name="datasource", type="datasource", query="prometheus", label="Data source"))
+def data_source(*, shown: bool) -> dict[str, Any]:
+    """Which Prometheus; the name is the one that Grafana's own linter looks for.
+
+    Where a page offers other choices it is not shown, so that one line has room for all: what was chosen on a page
+    that shows it goes along with every link.
+    """
+    variable = _as_json(
+        Template(name="datasource", type="datasource", query="prometheus", label=say("Data source"), hide=_HIDDEN)
+    )
+    variable["hide"] = 0 if shown else _HIDDEN
+    return variable
 
 
 def choice(name: str, label: str, query: str, *, several: bool = True, description: str = "") -> dict[str, Any]:
@@ -24,7 +34,7 @@ def choice(name: str, label: str, query: str, *, several: bool = True, descripti
     variable = _as_json(
         Template(
             name=name,
-            label=label,
+            label=say(label),
             query=query,
             dataSource=DATASOURCE,
             refresh=_ON_TIME_CHANGE,
@@ -38,7 +48,7 @@ def choice(name: str, label: str, query: str, *, several: bool = True, descripti
     if several:
         variable["current"] = {"selected": True, "text": ["All"], "value": ["$__all"]}
     if description:
-        variable["description"] = description
+        variable["description"] = say(description)
     return variable
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.kit import GOOD_BAD, RED, Query, annotation, choice, plain, stat
+from dashboards.kit import GOOD_BAD, GREY, RED, Query, annotation, choice, plain, stat
+from dashboards.kit.house import BLUE
 from dashboards.pages import queries
 
-DASK = choice("dask", "Dask cluster", "label_values(dask_cluster_up, target)")
-OLLAMA = choice("ollama", "Ollama", "label_values(ollama_up, target)")
-OPENWEBUI = choice("openwebui", "Open WebUI", "label_values(openwebui_up, target)")
-HOST = choice("host", "Host", 'label_values(up{job="node"}, host)')
+# A version that was not there within the hour before: something was deployed.
+_VERSION = "count by (system, target, version) ({})"
+_NEW_VERSIONS = " or ".join(
+    f"{_VERSION.format(f'{prefix}_info')} unless {_VERSION.format(f'last_over_time({prefix}_info[1h] offset 30s)')}"
+    for prefix in queries.PREFIX.values()
+)
+
+
+def of_system(system: str) -> dict[str, Any]:
+    """The choice among the targets of a system."""
+    title = "Dask cluster" if system == "dask" else queries.TITLES[system]
+    return choice(system, title, f"label_values({queries.PREFIX[system]}_up, target)")
 
 
 def restarts_and_alerts() -> list[dict[str, Any]]:
@@ -23,7 +32,20 @@ def restarts_and_alerts() -> list[dict[str, Any]]:
             color="purple",
             at_value=True,
         ),
-        annotation("Alerts", 'ALERTS{alertstate="firing"}', "{{alertname}} {{target}}", color=RED),
+        annotation(
+            "Monitoring restarts",
+            'max by (job) (process_start_time_seconds{job=~"exporter|prometheus|alertmanager|grafana"}) * 1000',
+            "The monitoring's {{job}} started",
+            color=GREY,
+            at_value=True,
+        ),
+        annotation("New versions", _NEW_VERSIONS, "{{system}} {{target}} is now {{version}}", color=BLUE),
+        annotation(
+            "Alerts",
+            'ALERTS{alertstate="firing", alertname!="Watchdog"}',
+            "{{alertname}} {{target}} {{host}}",
+            color=RED,
+        ),
     ]
 
 

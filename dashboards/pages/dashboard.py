@@ -176,6 +176,7 @@ def _history() -> Any:
         queries=[Query(queries.states(), "{{target}} ({{system}})")],
         states=GOOD_BAD,
         empty="no targets: list your systems in cluster-ai.yml",
+        seen='up{job="probe"}[15m]',
     )
 
 

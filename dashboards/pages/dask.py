@@ -8,7 +8,7 @@ from typing import Any
 from dashboards.kit import Page, Query, above, plain, row, stat, timeseries, to_page
 from dashboards.kit.house import TASK_COLORS
 from dashboards.pages import blind
-from dashboards.pages.common import DASK, restarts_and_alerts, state_tile, version_tile
+from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
 
 _SELECTED = 'target=~"$dask"'
 _NO_DASK = "unknown"
@@ -22,7 +22,7 @@ def page(limits: Mapping[str, float]) -> Page:
         uid="dask",
         title="Dask cluster",
         question="Does the work flow through this Dask cluster, and if not, where does it wait?",
-        variables=[DASK],
+        variables=[of_system("dask")],
         rows=[
             row(4, *_tiles(limits)),
             row(7, _states(), _finished()),

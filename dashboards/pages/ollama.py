@@ -8,7 +8,7 @@ from typing import Any
 from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, table, timeseries
 from dashboards.kit.house import AMBER, GREEN, GREY, RED
 from dashboards.pages import blind
-from dashboards.pages.common import OLLAMA, restarts_and_alerts, state_tile, version_tile
+from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
 
 _SELECTED = 'target=~"$ollama"'
 _BY = "target, model"
@@ -30,7 +30,7 @@ def page(limits: Mapping[str, float]) -> Page:
         uid="ollama",
         title="Ollama",
         question="Do the models answer, do they fit on the GPU, and do they stay?",
-        variables=[OLLAMA],
+        variables=[of_system("ollama")],
         rows=[
             row(4, *_tiles(limits)),
             row(7, _loaded(limits), _probes(), widths=(14, 10)),

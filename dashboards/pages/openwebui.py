@@ -9,7 +9,7 @@ from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, 
 from dashboards.kit.house import AMBER, GREEN, RED
 from dashboards.kit.states import UP_DOWN
 from dashboards.pages import blind, queries
-from dashboards.pages.common import OPENWEBUI, restarts_and_alerts, state_tile, version_tile
+from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
 
 _SELECTED = 'target=~"$openwebui"'
 _NO_KEY = "not told: needs an administrator's api_key_file"
@@ -23,7 +23,7 @@ def page(limits: Mapping[str, float]) -> Page:
         uid="openwebui",
         title="Open WebUI",
         question="Can people chat, do the models behind it answer, and how much is it used?",
-        variables=[OPENWEBUI],
+        variables=[of_system("openwebui")],
         refresh="15s",
         rows=[
             row(4, *_tiles()),
@@ -142,6 +142,7 @@ def _backends() -> Any:
         ],
         states=UP_DOWN,
         empty=_NO_KEY,
+        seen=f"openwebui_backend_up{{{_SELECTED}}}[15m]",
     )
 
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import UP_DOWN, Column, Page, Query, above, plain, row, stat, state_timeline, table, timeseries
+from dashboards.kit import (
+    UP_DOWN,
+    Column,
+    Page,
+    Query,
+    above,
+    choice,
+    plain,
+    row,
+    stat,
+    state_timeline,
+    table,
+    timeseries,
+)
 from dashboards.kit.house import AMBER
 from dashboards.pages import queries
-from dashboards.pages.common import HOST, restarts_and_alerts
+from dashboards.pages.common import restarts_and_alerts
 
 _SELECTED = 'host=~"$host"'
 _MORE = f", {_SELECTED}"
@@ -33,7 +46,7 @@ def page(limits: Mapping[str, float]) -> Page:
         title="System",
         question="Are the machines well, and is what watches them? The upper half is the hosts, the lower half the "
         "monitoring.",
-        variables=[HOST],
+        variables=[choice("host", "Host", 'label_values(up{job="node"}, host)')],
         refresh="15s",
         rows=[
             row(4, *_tiles(limits)),
@@ -239,6 +252,7 @@ def _scrapes() -> Any:
         queries=[Query("min by (job) (up)", "{{job}}")],
         states=UP_DOWN,
         empty="Prometheus scrapes nothing: is this its data source?",
+        seen="up[15m]",
     )
 
 

@@ -11,8 +11,6 @@ from dashboards.pages.common import restarts_and_alerts
 
 _SELECTED = 'target="$dask", worker="$worker"'
 _GONE = "no such worker now"
-_DASK = choice("dask", "Dask cluster", "label_values(dask_cluster_worker_info, target)", several=False)
-_WORKER = choice("worker", "Worker", 'label_values(dask_cluster_worker_info{target="$dask"}, worker)', several=False)
 
 
 def page(limits: Mapping[str, float]) -> Page:
@@ -22,7 +20,10 @@ def page(limits: Mapping[str, float]) -> Page:
         title="Dask worker",
         question="What is this worker doing, and what is wrong with it? A worker of the same name that was restarted "
         "goes on in the same lines.",
-        variables=[_DASK, _WORKER],
+        variables=[
+            choice("dask", "Dask cluster", "label_values(dask_cluster_worker_info, target)", several=False),
+            choice("worker", "Worker", 'label_values(dask_cluster_worker_info{target="$dask"}, worker)', several=False),
+        ],
         rows=[
             row(4, *_tiles(limits)),
             row(7, _memory(), _tasks(), _cpu()),
@@ -194,6 +195,7 @@ def _status() -> Any:
         queries=[Query(f"max by (status) (dask_cluster_worker_status{{{_SELECTED}}} == 1)", "{{status}}")],
         states=[State(1, "yes", GREEN)],
         empty=_GONE,
+        seen=f"dask_cluster_worker_status{{{_SELECTED}}}[$__range]",
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, above, choice, plain, row, stat, table, timeseries, to_page
+from dashboards.kit import Column, Page, Query, above, cell, choice, plain, row, stat, table, timeseries, to_page
 from dashboards.kit.house import AMBER, GREEN
-from dashboards.pages.common import DASK, restarts_and_alerts
+from dashboards.pages.common import of_system, restarts_and_alerts
 
 _CLUSTER = 'target=~"$dask"'
 _WORKER = 'target=~"$dask", host=~"$host"'
@@ -21,7 +21,7 @@ def page(limits: Mapping[str, float]) -> Page:
         title="Workers",
         question="Who does the work, and who is in trouble? Sort the table by any column; a worker's name leads to its "
         "own page.",
-        variables=[DASK, _hosts()],
+        variables=[of_system("dask"), _hosts()],
         rows=[
             row(4, *_tiles(limits)),
             row(10, _workers(limits)),
@@ -118,7 +118,7 @@ def _workers(limits: Mapping[str, float]) -> Any:
         return f"max by ({_BY}) (dask_cluster_worker_{metric}{{{_WORKER}}})"
 
     memory = above(limits["dask_worker_memory_ratio"], limits["dask_worker_memory_ratio_critical"])
-    to_worker = to_page("worker", "This worker", dask="${__data.fields.Cluster}", worker="${__data.fields.Worker}")
+    to_worker = to_page("worker", "This worker", dask=cell("Cluster"), worker=cell("Worker"))
     return table(
         "How is each worker?",
         description="Every worker as it is now, the fullest first. Memory is of its limit: managed are task results, "

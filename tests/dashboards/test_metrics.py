@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from promql_parser import parse
 
+from alert_rules import render
+from provisioning.config.model import Config
+from provisioning.config.targets import Targets
 from tests.dashboards.reading import Asked, queries, substituted
 
 ROOT = Path(__file__).parents[2]
@@ -18,11 +21,13 @@ each_query = pytest.mark.parametrize("asked", list(queries()), ids=str)
 
 
 def ours() -> frozenset[str]:
-    """Names of the goldens' samples and, of the exporter's own metrics, those in docs/metrics.md."""
+    """Names of the goldens' samples, of the exporter's own metrics in docs/metrics.md, and of recording rules."""
     text = "".join(path.read_text() for path in (ROOT / "tests/golden").glob("*/*.txt"))
     samples = re.findall(r"^([a-z_0-9]+)[{ ]", text, re.MULTILINE)
-    own = re.findall(r"`(cluster_ai_exporter_\w+)`", (ROOT / "docs/metrics.md").read_text())
-    return frozenset((*samples, *own))
+    own = re.findall(r"`(cluster_ai_\w+)`", (ROOT / "docs/metrics.md").read_text())
+    rules = "".join(render.rules(Config(targets=Targets())).values())
+    recorded = re.findall(r"record: (\S+)", rules)
+    return frozenset((*samples, *own, *recorded))
 
 
 EXPOSED = ours()

@@ -1,0 +1,152 @@
+"""What fires now, and every alert that could: the tables of the Alerts page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dashboards.kit import AMBER, RED, Column, State, cell, table
+from dashboards.kit.house import BLUE
+from dashboards.kit.language import say
+
+SEVERITIES = {"critical": ("critical", RED), "warning": ("warning", AMBER), "info": ("info", BLUE)}
+PAGES = {
+    "dashboard": ("Dashboard", BLUE),
+    "system": ("System", BLUE),
+    "workers": ("Workers", BLUE),
+    "worker": ("Dask worker", BLUE),
+    "dask": ("Dask cluster", BLUE),
+    "ollama": ("Ollama", BLUE),
+    "openwebui": ("Open WebUI", BLUE),
+    "alerts": ("Alerts", BLUE),
+    "settings": ("Settings", BLUE),
+}
+CHOSEN = 'alertname=~"$alert", alertname!="Watchdog"'
+_INFO = "cluster_ai:alert:info"
+_LINKING = ("page", "runbook", "target_as", "host_as", "worker_as")
+_LABELS = "alertname, severity, system, target, host, worker, model, backend"
+_FIRING = f'ALERTS{{alertstate="firing", {CHOSEN}}}'
+# What an alert is about: the label, and its column.
+_ABOUT = (("target", "Target"), ("host", "Host"), ("worker", "Worker"))
+
+
+def now() -> Any:
+    """Each alert that fires, and what to do about it."""
+    linked = f"{_FIRING} * on (alertname) group_left ({', '.join(_LINKING)}) {_INFO}"
+    rows = f"max by ({_LABELS}, {', '.join(_LINKING)}) ({linked} or {_FIRING} unless on (alertname) {_INFO})"
+    shown = f'label_replace({rows}, "shown", "$1", "page", "(.*)")'
+    critical, warning = (
+        f'ALERTS{{alertstate="firing", severity="{name}", {CHOSEN}}}' for name in ("critical", "warning")
+    )
+    return table(
+        "What fires now?",
+        description="Every alert that fires, the worst first. Its name leads to its runbook, `Cause` to the page that "
+        "shows why, `acknowledge` to a silence filled in for it, for all workers and models of the target: say there "
+        "for how long you have it. Until then people are told again and again.",
+        columns=[
+            Column(
+                title="Severity",
+                query=f"max by ({_LABELS}) ({critical} * 0 or {warning} * 1 or {_FIRING} * 2)",
+                states=(State(0, "critical", RED), State(1, "warning", AMBER), State(2, "info", BLUE)),
+                width=85,
+            ),
+            Column(
+                title="Alert",
+                field="alertname",
+                query=f'label_replace({shown}, "do", "{say("acknowledge")}", "", "")',
+                links=[_runbook()],
+                width=240,
+            ),
+            *(Column(title=title, field=label) for label, title in _ABOUT),
+            Column(title="Model", field="model"),
+            Column(title="Backend", field="backend"),
+            Column(
+                title="Since",
+                query=f"max by ({_LABELS}) (ALERTS_FOR_STATE * 1000 and ignoring (alertstate) {_FIRING})",
+                unit="dateTimeFromNow",
+                width=120,
+            ),
+            Column(
+                title="Acknowledged until",
+                query=f"max by ({_LABELS}) (cluster_ai_alert_silenced_until_timestamp_seconds{{{CHOSEN}}}) * 1000",
+                unit="dateTimeFromNow",
+                width=150,
+            ),
+            Column(title="Cause", field="shown", words=PAGES, links=[_cause()], width=95),
+            Column(title="To do", field="do", links=[_acknowledge()], width=110),
+            *(Column(title=name, field=name, hidden=True) for name in ("severity", "system", *_LINKING)),
+        ],
+        empty="nothing fires",
+        sort="Severity",
+        descending=False,
+    )
+
+
+def catalogue() -> Any:
+    """Every alert there is."""
+    chosen = 'alertname=~"$alert"'
+    info = f"max by (alertname, severity, system, runbook) ({_INFO}{{{chosen}}})"
+
+    def of(expr: str) -> str:
+        return f"{info} * 0 + on (alertname) group_left () {expr}"
+
+    return table(
+        "Which alerts are there?",
+        description="Every alert this installation has, and how often it fired within 90 days. One that never did is "
+        "tested all the same; `cluster-ai alerts test` shows whom it would reach. One that fires daily and is daily "
+        "ignored needs another threshold, or its cause mended.",
+        columns=[
+            Column(title="Alert", field="alertname", query=info, links=[_runbook(), _rule()], width=290),
+            Column(title="Severity", field="severity", words=SEVERITIES, width=85),
+            Column(title="System", field="system", width=110),
+            Column(
+                title="Now",
+                query=of(
+                    f'(max by (alertname) (ALERTS{{{chosen}, alertstate="firing"}})'
+                    f" or max by (alertname) (ALERTS{{{chosen}}}) * 0)"
+                ),
+                states=(State(0, "pending", AMBER), State(1, "fires", RED)),
+                width=90,
+            ),
+            Column(
+                title="Fired in 90 days",
+                query=of(f"sum by (alertname) (cluster_ai:alert_fired:count90d{{{chosen}}})"),
+                unit="none",
+                width=140,
+            ),
+            Column(
+                title="Began last",
+                query=of(f"max by (alertname) (cluster_ai:alert_last_since:seconds90d{{{chosen}}}) * 1000"),
+                unit="dateTimeFromNow",
+            ),
+            Column(title="runbook", field="runbook", hidden=True),
+        ],
+        empty="no rules",
+        sort="Alert",
+        descending=False,
+    )
+
+
+def _runbook() -> dict[str, Any]:
+    return _link("Its runbook", f"/d/cluster-ai-runbooks?${{__url_time_range}}&viewPanel={cell('runbook')}")
+
+
+def _rule() -> dict[str, Any]:
+    return _link("Its rule, in Grafana", f"/alerting/${{datasource:text}}/{cell('Alert')}/find")
+
+
+def _cause() -> dict[str, Any]:
+    """The page that shows what the alert is about, with that chosen; a variable called `none` is on no page."""
+    chosen = "".join(f"&var-{cell(f'{label}_as')}={cell(title)}" for label, title in _ABOUT)
+    there = f"/d/cluster-ai-{cell('page')}?${{__url_time_range}}&var-datasource=${{datasource}}"
+    return _link("The page that shows the cause", f"{there}{chosen}")
+
+
+def _acknowledge() -> dict[str, Any]:
+    """Grafana's form for a silence of this alert on this target and host."""
+    about = (("alertname", "Alert"), *_ABOUT[:2])  # all workers of a target: one matter is acknowledged once
+    matchers = "".join(f"&matcher={label}%3D{cell(title)}" for label, title in about)
+    return _link("Acknowledge: silence it", f"/alerting/silence/new?alertmanager=Alertmanager{matchers}&comment=ACK")
+
+
+def _link(title: str, url: str) -> dict[str, Any]:
+    return {"title": say(title), "url": url, "targetBlank": False}
