@@ -17,7 +17,7 @@ ROOMS = ("exporter", "dashboards", "alert_rules", "provisioning", "compose")
 # module prefix -> prefixes of ours it may import (itself aside); the longest matching prefix counts
 ALLOWED = {
     "provisioning.config": (),
-    "provisioning.render": ("alert_rules", "dashboards.build", "provisioning.config"),
+    "provisioning.render": ("alert_rules", "dashboards.build", "provisioning.config", "provisioning.grafana.passwords"),
     "provisioning.cli": ("provisioning", "exporter.cli", "compose.cli", "dashboards.cli"),
     "provisioning.checked": ("alert_rules", "provisioning.config"),
     "provisioning.init": ("provisioning.config", "exporter.discover", "exporter.errors"),

@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from provisioning.config.basics import Duration, FilePath, FolderName, HttpUrl, Name, Strict, Switch, ZoneName
-from provisioning.config.sign_in import Jwt, Oidc
+from provisioning.config.sign_in import Jwt, Oidc, Plain
 
+GRAFANA_LANGUAGES = {"en": "en-US", "pt": "pt-BR"}
+"""Our languages as Grafana names them."""
 OWN_FOLDERS = frozenset({"cluster-ai", "gate-operator"})
 """Folders of the product itself: the pages, and the one that only operators may see."""
 
@@ -17,7 +19,7 @@ class Folder(Strict):
     """A folder for pages of your own, and who may see it. Folders are never deleted."""
 
     name: FolderName = Field(description="Its uid, as links and `cluster-ai grafana apply` call it.")
-    title: Name | None = Field(None, description="What people read; left out, the name.")
+    title: Plain | None = Field(None, description="What people read; left out, the name.")
     view: list[Name] = Field(
         ["viewer", "operator"],
         description="Roles (`viewer`, `operator`) and teams that may see what is in it; admins always may.",

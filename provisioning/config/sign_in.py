@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
@@ -13,13 +14,12 @@ from provisioning.config.basics import (
     HTTP_PATTERN,
     PLAIN_PATTERN,
     FilePath,
-    HttpUrl,
     Strict,
     Switch,
 )
 from provisioning.config.problems import brief
 
-_LOOPBACK = ("http://127.0.0.1", "http://localhost", "http://[::1]")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 Claim = Annotated[str, StringConstraints(pattern=CLAIM_PATTERN)]
 Plain = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PLAIN_PATTERN)]
@@ -29,16 +29,23 @@ def _endpoint(value: object) -> str:
     """The address as it is written: a provider may insist on the slash at its end."""
     http_url(value)
     text = str(value)
-    if not text.startswith(("https://", *_LOOPBACK)):
+    if not text.startswith("https://") and urlsplit(text).hostname not in _LOOPBACK:
         raise ValueError(f"{brief(text)} is not encrypted; sign-in needs an address that begins with https://")
     return text
 
 
-Endpoint = Annotated[
-    Plain,
-    BeforeValidator(_endpoint),
-    WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN}),
-]
+def _keys_url(value: object) -> str:
+    """An address that Grafana reads keys from, which it does through TLS alone."""
+    http_url(value)
+    text = str(value)
+    if not text.startswith("https://"):
+        raise ValueError(f"{brief(text)} is not encrypted; Grafana reads keys from https:// alone, or give keys_file")
+    return text
+
+
+_AS_URL = WithJsonSchema({"type": "string", "format": "uri", "pattern": HTTP_PATTERN})
+Endpoint = Annotated[Plain, BeforeValidator(_endpoint), _AS_URL]
+KeysUrl = Annotated[Plain, BeforeValidator(_keys_url), _AS_URL]
 
 
 class Roles(Strict):
@@ -49,6 +56,12 @@ class Roles(Strict):
     operator: list[Plain] = Field(default_factory=list, description="Values that make an operator.")
     viewer: list[Plain] = Field(default_factory=list, description="Values that make a viewer.")
     others: Literal["viewer", "refused"] = Field("refused", description="What everybody else is.")
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Roles:
+        if not (self.admin or self.operator or self.viewer or self.others == "viewer"):
+            raise ValueError("roles give nobody a role; list values under admin, operator or viewer")
+        return self
 
 
 class SignIn(Strict):
@@ -74,7 +87,7 @@ class Jwt(SignIn):
     )
     public_key_file: FilePath | None = Field(None, description="The issuer's public key (PEM).")
     keys_file: FilePath | None = Field(None, description="The issuer's public keys as a JWK set (JSON).")
-    keys_url: HttpUrl | None = Field(None, description="Where the issuer shows its JWK set.")
+    keys_url: KeysUrl | None = Field(None, description="Where the issuer shows its JWK set; https:// only.")
 
     @model_validator(mode="after")
     def _one_key(self) -> Jwt:

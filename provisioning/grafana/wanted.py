@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from provisioning.config.grafana import GRAFANA_LANGUAGES
 from provisioning.config.model import Config
 
 PAGES_FOLDER = "cluster-ai"
 GATE_FOLDER = "gate-operator"
 GRAFANA_ROLES = {"none": "None", "viewer": "Viewer", "operator": "Editor", "admin": "Admin"}
-LANGUAGES = {"en": "en-US", "pt": "pt-BR"}
 VIEW, EDIT = 1, 2
 """Grafana's numbers for what somebody may do in a folder."""
 
@@ -97,7 +97,7 @@ def wanted(config: Config) -> Wanted:
         ),
         preferences={
             "theme": grafana.theme,
-            "language": LANGUAGES[grafana.language],
+            "language": GRAFANA_LANGUAGES[grafana.language],
             "timezone": grafana.timezone,
             "homeDashboardUID": grafana.home,
         },

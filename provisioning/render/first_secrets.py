@@ -8,6 +8,7 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from provisioning.grafana.passwords import new_password, weakness
 from provisioning.render.files import RenderError
 from provisioning.render.places import Places
 
@@ -15,19 +16,22 @@ from provisioning.render.places import Places
 def make_secrets(places: Places) -> list[Path]:
     """Creates the secret files that are missing, in a folder of mode 0700, and returns those it made.
 
-    An existing file is never changed. Raises RenderError when the folder cannot be written.
+    An existing file is never changed. Raises RenderError when the folder cannot be written, and when the
+    administrator's password there is one that Grafana's policy would not let anybody choose, such as admin.
     """
-    wanted = {places.grafana_admin_password: _password(), places.grafana_secret_key: secrets.token_urlsafe(48)}
+    wanted = {places.grafana_admin_password: new_password(), places.grafana_secret_key: secrets.token_urlsafe(48)}
     try:
         places.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return [path for path, value in wanted.items() if _create(path, value)]
+        made = [path for path, value in wanted.items() if _create(path, value)]
+        weak = weakness(places.grafana_admin_password.read_text().strip(), "admin")
     except OSError as error:
         raise RenderError(f"cannot make secrets in {places.secrets}: {error.strerror}") from None
-
-
-def _password() -> str:
-    """Random, and with one of each kind of character that Grafana's password policy asks for."""
-    return f"{secrets.token_urlsafe(18)}-Aa1"
+    if weak is not None:
+        raise RenderError(
+            f"the password in {places.grafana_admin_password} is not used: {weak}; write another, or remove the file "
+            "and one is made"
+        )
+    return made
 
 
 def _create(path: Path, value: str) -> bool:

@@ -11,9 +11,12 @@ import jinja2
 
 from dashboards.build import HOME
 from provisioning.config.addresses import ANY_ADDRESS, dial_address
+from provisioning.config.grafana import GRAFANA_LANGUAGES
 from provisioning.config.model import Config, Services
-from provisioning.render.files import RenderError, header
+from provisioning.render.files import header
+from provisioning.render.ini_path import ini_path
 from provisioning.render.places import Places
+from provisioning.render.sign_in import sections
 
 PROMETHEUS_UID = "cluster-ai-prometheus"
 ALERTMANAGER_UID = "cluster-ai-alertmanager"
@@ -21,12 +24,9 @@ FOLDER_UID = "cluster-ai"
 PAGES = "pages"
 """The folder of our pages, beside grafana.ini."""
 
-# Comment signs, quotes, and the signs that Grafana or its ini reader would expand.
-_UNSAFE_IN_INI = frozenset(";#%$`\"'\\{}")
-
 
 def ini(config: Config, places: Places, folder: Path, source: str) -> str:
-    """grafana.ini for a Grafana that listens on `config.services.grafana` without a proxy before it.
+    """grafana.ini for a Grafana that listens on `config.services.grafana`, reached there or at `config.grafana.url`.
 
     `folder` is where its pages and its `provisioning` lie.
 
@@ -34,16 +34,23 @@ def ini(config: Config, places: Places, folder: Path, source: str) -> str:
     """
     host, _, port = config.services.grafana.rpartition(":")
     named = places.local_host if host in ANY_ADDRESS else host
-    values: Mapping[str, str] = {
+    grafana = config.grafana
+    values: Mapping[str, object] = {
         "header": header(source, ";"),
         "host": host.strip("[]"),
         "port": port,
-        "root_url": f"http://{named}:{port}/",
-        "data": _path(places.data / "grafana"),
-        "provisioning": _path(folder / "provisioning"),
-        "home_page": _path(folder / PAGES / f"{HOME}.json"),
-        "admin_password": _path(places.grafana_admin_password),
-        "secret_key": _path(places.grafana_secret_key),
+        "root_url": f"{grafana.url or f'http://{named}:{port}'}/",
+        "encrypted": (grafana.url or "").startswith("https://"),
+        "data": ini_path(places.data / "grafana"),
+        "provisioning": ini_path(folder / "provisioning"),
+        "home_page": ini_path(folder / PAGES / f"{HOME}.json"),
+        "admin_password": ini_path(places.grafana_admin_password),
+        "secret_key": ini_path(places.grafana_secret_key),
+        "language": GRAFANA_LANGUAGES[grafana.language],
+        "theme": grafana.theme,
+        "timezone": grafana.timezone,
+        "passwords": grafana.passwords,
+        "sign_in": sections(grafana),
     }
     return _templates().get_template("grafana.ini.j2").render(values)
 
@@ -73,7 +80,7 @@ def dashboards(folder: Path) -> dict[str, Any]:
         "allowUiUpdates": False,
         "disableDeletion": True,
         "updateIntervalSeconds": 10,
-        "options": {"path": _path(folder / PAGES)},
+        "options": {"path": ini_path(folder / PAGES)},
     }
     return {"apiVersion": 1, "providers": [provider]}
 
@@ -110,14 +117,6 @@ def _alertmanager(services: Services) -> dict[str, Any]:
     }
 
 
-def _path(path: Path) -> str:
-    text = str(path.absolute())
-    bad = sorted({char for char in text if char in _UNSAFE_IN_INI or not char.isprintable()})
-    if bad:
-        raise RenderError(f"the path {text!r} cannot stand in grafana.ini because of {bad[0]!r}; choose another folder")
-    return text
-
-
 @cache
 def _templates() -> jinja2.Environment:
     """Delimiters leave Go's `{{ }}` alone; a missing value is an error, never an empty string."""
@@ -133,5 +132,5 @@ def _templates() -> jinja2.Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 -- ini files, not HTML; _path() guards the values
+        autoescape=False,  # noqa: S701 -- ini files, not HTML; the configuration's patterns and ini_path() guards the values
     )

@@ -38,6 +38,7 @@ BEYOND_A_SCHEMA = (
     "nobody could sign in",
     "one key is needed",
     "not encrypted",
+    "give nobody a role",
     "there is no person",
     "there are no hours",
     "is also a person",
