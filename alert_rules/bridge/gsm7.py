@@ -7,6 +7,7 @@ the whole text UCS-2: 70, and 67 in each of several.
 # ruff: noqa: RUF001 -- these characters are what it is about
 from __future__ import annotations
 
+import re
 import unicodedata
 from functools import cache
 
@@ -23,12 +24,14 @@ _SAID_OTHERWISE = {
     "“": '"', "”": '"', "„": '"', "«": '"', "»": '"', "″": '"',
     "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "―": "-", "−": "-",
     "→": "->", "←": "<-", "⇒": "=>", "≥": ">=", "≤": "<=", "≠": "!=", "≈": "~", "×": "x", "÷": "/", "±": "+-",
-    "•": "*", "·": ".", "°": " deg", "µ": "u", "μ": "u", "©": "(c)", "®": "(r)", "ı": "i", "ł": "l", "Ł": "L",
+    "⁄": "/", "•": "*", "·": ".", "°": " deg", "µ": "u", "μ": "u", "©": "(c)", "®": "(r)", "ı": "i", "ł": "l", "Ł": "L",
     "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "Th", "œ": "oe", "Œ": "OE",
 }  # fmt: skip
 _SINGLE, _JOINED = 160, 153
 _SINGLE_UCS2, _JOINED_UCS2 = 70, 67
 _BEYOND_BMP = 0xFFFF
+_MISSING = "\0"
+_MISSED = re.compile("\0+")
 
 
 def is_gsm7(text: str) -> bool:
@@ -51,17 +54,17 @@ def segments(text: str) -> int:
     return count
 
 
-def fold(text: str) -> str:
+def fold(text: str, *, at_any_price: bool = False) -> str:
     """The text as an SMS should carry it: in the 7-bit alphabet where that loses nothing but accents and ornaments.
 
-    A text with letters of another script stays as it is. Line breaks stay; other controls, and what reorders text on a
-    screen, go.
+    A text with letters of another script stays as it is, or has `?` for them `at_any_price`. Line breaks stay; other
+    controls, and what reorders text on a screen, go.
     """
-    clean = "".join(map(_visible, unicodedata.normalize("NFC", text.replace("\r\n", "\n"))))
+    clean = unicodedata.normalize("NFC", "".join(map(_visible, text.replace("\r\n", "\n"))))
     folded = [_folded(char) for char in clean]
-    if None in folded:
+    if None in folded and not at_any_price:
         return clean
-    return "".join(part for part in folded if part is not None)
+    return _MISSED.sub("?", "".join(_MISSING if part is None else part for part in folded))
 
 
 def _places(char: str, *, gsm7: bool) -> int:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from urllib.parse import quote
 
 from alert_rules.bridge.gsm7 import fold, is_gsm7, segments
@@ -18,6 +22,9 @@ _RANK = {"critical": 0, "warning": 1, "info": 2}
 _PLACES = ("target", "host", "worker", "model", "backend")
 _LEAST = {True: 48, False: 24}  # characters of the first alert that a link must leave, in the 7-bit alphabet or not
 _CUT = "..."
+_WAITED = re.compile(r" after ([0-9a-z]+)$")
+"""How routing names the receivers that are told because nobody acknowledged."""
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/-]+")
 _DAY = 86_400
 _HOUR = 3_600
 _MINUTE = 60
@@ -40,16 +47,17 @@ def compose(notification: Notification, style: Style, now: datetime, notice: str
     The link is Grafana's silence form, filled in; where that is too long, the page of all alerts.
     """
     alerts = sorted(notification.current or notification.alerts, key=_weight)
-    head = fold(_head(notification, alerts, style, now))
-    lines = Counter(fold(_line(alert)) for alert in alerts)
-    more = len(alerts) + notification.truncated
     links = _links(notification, alerts, style)
-    for link in links:
-        tail = [fold(notice)] * bool(notice) + [f"Ack: {link}"] * bool(link)
-        text = _filled(head, lines, tail, more)
-        if text is not None:
-            return text
-    return _cut_to_fit("\n".join([head, *lines, notice]), "")
+    for at_any_price in (False, True):
+        say = partial(fold, at_any_price=at_any_price)
+        head = say(_head(notification, alerts, style, now))
+        lines = Counter(say(_line(alert)) for alert in alerts)
+        for link in links:
+            tail = [*([say(notice)] if notice else []), *([f"Ack: {link}"] if link else [])]
+            text = _filled(head, lines, tail, len(alerts) + notification.truncated)
+            if text is not None:
+                return text
+    return _cut(fold("\n".join([_head(notification, alerts, style, now), notice, _line(alerts[0])]), at_any_price=True))
 
 
 def silence_form(notification: Notification, alerts: Iterable[Alert], grafana: str) -> str:
@@ -59,7 +67,9 @@ def silence_form(notification: Notification, alerts: Iterable[Alert], grafana: s
     """
     names = sorted({alert.name for alert in alerts})
     said = {"alertname", "system"} if "target" in notification.group_labels else {"alertname"}  # one system a target
-    matchers = [f"{name}={value}" for name, value in sorted(notification.group_labels.items()) if name not in said]
+    matchers = [
+        f"{name}={_quoted(value)}" for name, value in sorted(notification.group_labels.items()) if name not in said
+    ]
     matchers.insert(0, f"alertname={names[0]}" if len(names) == 1 else f"alertname=~{'|'.join(names)}")
     query = "&".join(f"matcher={quote(matcher, safe='')}" for matcher in matchers)
     return f"{grafana}/alerting/silence/new?alertmanager=Alertmanager&{query}&comment=ACK"
@@ -68,7 +78,7 @@ def silence_form(notification: Notification, alerts: Iterable[Alert], grafana: s
 def _links(notification: Notification, alerts: list[Alert], style: Style) -> list[str]:
     if notification.status == "resolved":
         return [""]
-    return [silence_form(notification, alerts, style.grafana), f"{style.grafana}/d/cluster-ai-alerts", ""]
+    return [silence_form(notification, alerts, style.grafana), f"{style.grafana}/d/cluster-ai-alerts"]
 
 
 def _head(notification: Notification, alerts: list[Alert], style: Style, now: datetime) -> str:
@@ -81,7 +91,14 @@ def _head(notification: Notification, alerts: list[Alert], style: Style, now: da
     count = f"{len(alerts) + notification.truncated} alerts, " if len(alerts) + notification.truncated > 1 else ""
     severity = f"{alerts[0].severity}, " if alerts[0].severity else ""
     since = f", since {_clock(begun, style, now)}" if begun else ""
-    return f"{test}FIRING {count}{severity}{style.cluster}{since}"
+    waited = _WAITED.search(notification.receiver)
+    again = f"not acknowledged for {waited[1]}, " if waited else ""
+    return f"{test}FIRING {again}{count}{severity}{style.cluster}{since}"
+
+
+def _quoted(value: str) -> str:
+    """A matcher's value; quoted, it may hold any sign."""
+    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
 def _line(alert: Alert) -> str:
@@ -114,12 +131,12 @@ def _room(head: str, line: str, tail: list[str], left: int) -> str:
     """The first line, cut to what the rest of the text leaves for it."""
     if segments(_joined(head, [line], tail, left)) <= SEGMENTS:
         return line
-    fits, over = 0, len(line)
-    while over - fits > 1:
-        middle = (fits + over) // 2
-        good = segments(_joined(head, [line[:middle] + _CUT], tail, left)) <= SEGMENTS
-        fits, over = (middle, over) if good else (fits, middle)
-    return line[:fits].rstrip() + _CUT if fits else ""
+    over = bisect_left(
+        range(len(line)),
+        x=True,
+        key=lambda end: segments(_joined(head, [line[:end] + _CUT], tail, left)) > SEGMENTS,
+    )
+    return line[: over - 1].rstrip() + _CUT if over else ""
 
 
 def _joined(head: str, lines: list[str], tail: list[str], left: int) -> str:
@@ -127,10 +144,10 @@ def _joined(head: str, lines: list[str], tail: list[str], left: int) -> str:
     return "\n".join([head, *lines, *more, *tail])
 
 
-def _cut_to_fit(text: str, end: str) -> str:
-    while segments(text + end) > SEGMENTS:
-        text, end = text[:-1], _CUT
-    return text + end
+def _cut(text: str) -> str:
+    """What remains where not even the page of all alerts has a link short enough."""
+    fits = bisect_left(range(len(text)), x=True, key=lambda end: segments(text[:end] + _CUT) > SEGMENTS)
+    return text if segments(text) <= SEGMENTS else text[: fits - 1] + _CUT
 
 
 def _weight(alert: Alert) -> tuple[int, str, str, str]:

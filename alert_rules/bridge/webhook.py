@@ -53,6 +53,7 @@ class Notification(BaseModel):
     truncated: int = Field(0, alias="truncatedAlerts", ge=0)
     """Alerts of the group that Alertmanager left out (`max_alerts`)."""
     status: Status
+    receiver: str = ""
     group_labels: dict[str, str] = Field(default_factory=dict, alias="groupLabels")
     common_labels: dict[str, str] = Field(default_factory=dict, alias="commonLabels")
     alerts: list[Alert] = Field(min_length=1)
