@@ -49,16 +49,26 @@ class Fleet:
         self._wires: dict[str, TargetWires] = {}
         self._retired: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._reloading = asyncio.Lock()
         self._apply(config)
 
-    def reload(self) -> None:
-        """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken."""
+    async def reload(self) -> None:
+        """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken.
+
+        One after the other, each with the file as it is then; a large file takes seconds, in a thread.
+        """
+        async with self._reloading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
-            config = load(self.file)
+            config = await asyncio.to_thread(load, self.file)
         except ConfigError as error:
             self.reload_error = str(error)
             log.error("configuration not reloaded, the old one stays in use: %s", error)  # noqa: TRY400 -- told to people
             raise
+        if self._stopping.is_set():
+            return
         self._apply(config)
         self.reload_error = None
         self.loaded = time.time()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json as jsonlib
+import mmap
 from contextlib import AsyncExitStack
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from exporter.apart import apart
+from exporter.client import json_body
 from exporter.client.recording import calling
 from exporter.client.sockets import classify, tls_context
 from exporter.collectors.base import Answer
@@ -18,13 +20,11 @@ from exporter.errors import CollectError, Reason
 from provisioning.config.secrets import SecretError, SecretFile
 from provisioning.config.targets import DaskTarget, HttpTarget, OpenWebUITarget, TlsFiles
 
-MAX_BODY = 32 << 20  # bytes; 60,000 Ollama models are 25 MB
-MAX_DECODED = 384 << 20  # bytes of Python objects; 60,000 Ollama models are 230 MB by `_cost`
-# What one such character of JSON can make in memory at most: a map, a list, an entry, an element, half a text.
-_COSTS = ((b"{", 240), (b"[", 64), (b":", 60), (b",", 40), (b'"', 30))
-_THREAD_ABOVE = 256 << 10  # bytes of JSON above which decoding would hold up the event loop noticeably
+# What is read stands in memory: 10,000 Ollama models are 4 MiB, 10,000 users of Open WebUI 8 at most.
+MAX_BODY = 12 << 20
 _CHUNK = 64 << 10
-_LARGE = 1 << 20  # bytes of an answer above which a target's answers are read one after the other
+# Bytes of an answer above which it is decoded beside the event loop, and a target's answers are read one by one.
+_LARGE = 256 << 10
 # Compression is declined, so that a small answer cannot become a large one.
 _HEADERS = {"Accept": "application/json, text/plain;q=0.5", "Accept-Encoding": "identity", "User-Agent": "cluster-ai"}
 
@@ -99,22 +99,23 @@ class HttpClient:
                 raise CollectError(Reason.PROTOCOL, f"{self._where}{path} compressed its answer though asked not to")
             body = await self._read(response)
             if body is None:
-                raise CollectError(Reason.TOO_LARGE, f"{self._where}{path} answered more than {MAX_BODY >> 20} MiB")
+                what = f"answered more than {MAX_BODY >> 20} MiB, the most that is read"
+                raise CollectError(Reason.TOO_LARGE, f"{self._where}{path} {what}")
             return Answer(response.status, response.content_type, body, response.headers.get("Date", ""))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """The body; None when it is too large, and nothing of it is kept then."""
-        body = bytearray()  # grows in place; a list of pieces takes twice the memory and gives little of it back
+        body = _Body()
         async with AsyncExitStack() as held:
+            held.callback(body.close)
             if (response.content_length or 0) <= MAX_BODY:
                 async for chunk in response.content.iter_chunked(_CHUNK):
-                    if len(body) <= _LARGE < len(body) + len(chunk):
+                    if body.size <= _LARGE < body.size + len(chunk):
                         await held.enter_async_context(self._one_large)
-                    body += chunk
-                    if len(body) > MAX_BODY:
+                    if not body.add(chunk):
                         break
                 else:
-                    return bytes(body)
+                    return body.whole()
         response.close()
         return None
 
@@ -144,6 +145,43 @@ class HttpClient:
             else:
                 headers["Authorization"] = f"Bearer {_secret(self._api_key)}"
         return headers
+
+
+class _Body:
+    """What has come of a body.
+
+    What is large stands in memory of its own: bytes that grow are moved about by malloc, which takes them twice while
+    it does and seldom gives them back.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._small = bytearray()
+        self._large: mmap.mmap | None = None
+
+    def add(self, chunk: bytes) -> bool:
+        """Take the next bytes; whether there is room for them."""
+        if self.size + len(chunk) > MAX_BODY:
+            return False
+        if self._large is None and self.size + len(chunk) > _LARGE:
+            self._large = mmap.mmap(-1, MAX_BODY)  # pages are taken as they are written
+            self._large.write(self._small)
+            self._small.clear()
+        if self._large is None:
+            self._small += chunk
+        else:
+            self._large.write(chunk)
+        self.size += len(chunk)
+        return True
+
+    def whole(self) -> bytes:
+        """All of it."""
+        return bytes(self._small) if self._large is None else self._large[: self.size]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._large is not None:
+            self._large.close()
 
 
 def http_client(target: DaskTarget | HttpTarget, base_url: str | None = None) -> HttpClient:
@@ -187,28 +225,16 @@ async def decode(answer: Answer, where: str) -> Any:
     if "json" not in answer.content_type:
         kind = answer.content_type or "no content type"
         raise CollectError(Reason.NOT_JSON, f"{where} answered {kind} where JSON belongs; is this the right system?")
-    if len(answer.body) > MAX_DECODED // _COSTS[0][1] and _cost(answer.body) > MAX_DECODED:
-        what = f"answered {len(answer.body)} bytes that would take more than {MAX_DECODED >> 20} MiB of memory"
-        raise CollectError(Reason.TOO_LARGE, f"{where} {what}")
     try:
-        if len(answer.body) > _THREAD_ABOVE:
-            return await asyncio.to_thread(_loads, answer.body)
-        return _loads(answer.body)
+        if len(answer.body) > _LARGE:
+            return await apart(json_body.loads_in_pieces, answer.body)
+        return json_body.loads(answer.body)
+    except json_body.TooMuchError:
+        most = json_body.MAX_DECODED >> 20
+        what = f"answered {len(answer.body)} bytes that would take more than {most} MiB of memory"
+        raise CollectError(Reason.TOO_LARGE, f"{where} {what}") from None
     except (ValueError, RecursionError) as error:
         raise CollectError(Reason.NOT_JSON, f"{where} answered broken JSON ({type(error).__name__})") from None
-
-
-def _cost(body: bytes) -> int:
-    """What the JSON takes at most once decoded, in bytes: ten million empty maps are 30 MB there and 1 GB here."""
-    return sum(body.count(character) * cost for character, cost in _COSTS)
-
-
-def _loads(body: bytes) -> Any:
-    return jsonlib.loads(body, parse_constant=_no_constant)
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _secret(file: SecretFile) -> str:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from exporter.apart import MANY, apart, entries, here, length
 from exporter.collectors import dask_events, dask_native
 from exporter.collectors.base import Clock, Collector, Http, NativeEndpoint, Outcome, Part, Wires, once
 from exporter.collectors.dask_events import Removal, Tally, Version
 from exporter.collectors.dask_processing import ProcessingAges
 from exporter.collectors.dask_series import count_worker_series, total_families, worker_families
 from exporter.collectors.dask_windows import Event, Windows
-from exporter.collectors.dask_workers import Roster, Worker, valid_port
+from exporter.collectors.dask_workers import Roster, Worker, WorkerLabels, valid_port
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, amount, gauge
 from provisioning.config.hosts import HostNames
@@ -26,8 +26,8 @@ KEPT_WORKERS_SECONDS = 600.0  # service discovery keeps a silent scheduler's wor
 NATIVE_KEEP = 60.0
 LARGE_FLEET = 200  # workers above which a cluster is looked at every 15 s instead of 5
 LARGE_WINDOW, LARGE_WINDOW_KEEP = 5_000, 30.0  # 2022.12 keeps 100,000 events and sends them all: 10 MB
-_THREAD_ABOVE = 2_000  # workers whose decoding would hold up other targets noticeably: each is 30 us
 _PROCESSING_SERIES = 2  # each worker's, from the part that may still be under way when the limit is held
+_TASKS_A_WORKER = 10  # tasks that take as long to read as a worker
 _RESERVE = 200  # series that do not grow with the workers, with room to spare
 
 
@@ -38,9 +38,10 @@ class Look:
     scheduler_id: str
     started: float | None
     dashboard_port: int | None
-    workers: list[Worker]
-    families: list[Family]
-    per_worker: bool
+    per_worker: bool  # each worker's series are told
+    workers: list[Worker] = field(default_factory=list)
+    families: list[Family] = field(default_factory=list)
+    withheld: int = 0  # series of workers that would not all fit: totals and quantiles stand for them
 
 
 @dataclass(slots=True)
@@ -128,45 +129,43 @@ class DaskCollector(Collector):
             raise CollectError(
                 Reason.SHAPE, f"{self._target.scheduler} answers, but not as a scheduler; is it a worker's address?"
             )
-        if len(reply["workers"]) > _THREAD_ABOVE:
-            workers, totals = await asyncio.to_thread(self._decoded, reply["workers"])
-        else:
-            workers, totals = self._decoded(reply["workers"])
-        await asyncio.sleep(0)  # a thousand workers are 50 ms of work in all: other targets get their turns between
         services = reply.get("services")
         look = Look(
             scheduler_id=_text(reply.get("id")),
             started=amount(reply.get("started")),
             dashboard_port=valid_port(services.get("dashboard")) if isinstance(services, Mapping) else None,
-            workers=workers,
-            families=totals,
             per_worker=self._target.worker_series,
         )
+        told = reply["workers"]
+        del reply  # as soon as it is understood, not when everything that came of it is
+        do = apart if len(told) > MANY else here
+        look.workers, labels = await do(self._roster.decode, told)
+        del told
+        look.families = await do(total_families, look.workers)
         if look.per_worker:
-            await asyncio.sleep(0)
-            self._add_worker_series(look)
-        if self._first_answer is None:
-            self._first_answer = self._clock()
-        self._dashboard = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
-        self._endpoints = dask_native.endpoints(self._dashboard, self._host_label, workers)
-        self._endpoints_at = self._monotonic()
-        # Prometheus begins a target anew when its interval changes: a fleet around the limit must not flap.
-        self.large = len(workers) > (LARGE_FLEET * 0.9 if self.large else LARGE_FLEET)
-        self._answered = True
+            wanted = await do(count_worker_series, look.workers) + _PROCESSING_SERIES * len(look.workers)
+            look.per_worker = wanted + _RESERVE <= self._target.series_limit
+            look.withheld = 0 if look.per_worker else wanted
+        if look.per_worker:
+            look.families += await do(worker_families, look.workers)
+        dashboard = dask_native.base_url(self._target.dashboard, self._host, look.dashboard_port)
+        endpoints = await do(dask_native.endpoints, dashboard, self._host_label, look.workers)
+        self._take(look, labels, dashboard, endpoints)
         return look
 
-    def _decoded(self, told: Mapping[Any, Any]) -> tuple[list[Worker], list[Family]]:
-        workers = self._roster.decode(told)
-        return workers, total_families(workers)
-
-    def _add_worker_series(self, look: Look) -> None:
-        """Each worker's series, unless they would not all fit: then totals and quantiles stand for them."""
-        wanted = count_worker_series(look.workers) + _PROCESSING_SERIES * len(look.workers)
-        if wanted + _RESERVE > self._target.series_limit:
-            look.per_worker = False
-            self.withheld = wanted
-        else:
-            look.families += worker_families(look.workers)
+    def _take(
+        self, look: Look, labels: dict[str, WorkerLabels], dashboard: str | None, endpoints: list[NativeEndpoint]
+    ) -> None:
+        """Remember a look that went well, all at once: one that was given up half-way leaves nothing behind."""
+        self._roster.keep(labels)
+        self.withheld = look.withheld
+        if self._first_answer is None:
+            self._first_answer = self._clock()
+        self._dashboard, self._endpoints = dashboard, endpoints
+        self._endpoints_at = self._monotonic()
+        # Prometheus begins a target anew when its interval changes: a fleet around the limit must not flap.
+        self.large = len(look.workers) > (LARGE_FLEET * 0.9 if self.large else LARGE_FLEET)
+        self._answered = True
 
     async def _identity(self, look: Callable[[], Awaitable[Look]]) -> list[Family]:
         seen = await look()
@@ -203,8 +202,10 @@ class DaskCollector(Collector):
         if seen.scheduler_id != self._ages_of:
             self._ages.forget()
             self._ages_of = seen.scheduler_id
-        self._ages.look(reply, now)
-        return self._ages.families(seen.workers, now, per_worker=seen.per_worker)
+        do = apart if len(seen.workers) > MANY or entries(reply) > MANY * _TASKS_A_WORKER else here
+        self._ages.keep(await do(self._ages.look, reply, now))
+        del reply
+        return await do(self._ages.families, seen.workers, now, per_worker=seen.per_worker)
 
     async def _look_at_events(
         self, look: Callable[[], Awaitable[Look]], versions: Callable[[], Awaitable[Versions]]
@@ -219,18 +220,20 @@ class DaskCollector(Collector):
         tally = Tally()
         for topic in dask_events.topics(version):
             events = await self._events_of(topic)
-            news, overflowed, windows[topic] = windows[topic].news(events)
+            do = apart if len(events) > LARGE_WINDOW else here
+            news, overflowed, windows[topic] = await do(windows[topic].news, events)
             if news and len(news) == len(events):
                 await self._still(seen.scheduler_id)
             tally.overflows[topic] += overflowed
-            for removal in dask_events.count(topic, news, tally):
+            for removal in await do(dask_events.count, topic, news, tally):
                 tally.remove(await self._completed(removal))
         self._windows.commit(seen.scheduler_id, seen.started, windows)
         self._tally.add(tally)
         return []
 
     async def _events_of(self, topic: str) -> list[Event]:
-        return dask_events.decode_events(await self._rpc.call("events", topic=topic))
+        reply = await self._rpc.call("events", topic=topic)
+        return await (apart if length(reply) > LARGE_WINDOW else here)(dask_events.decode_events, reply)
 
     async def _still(self, scheduler_id: str) -> None:
         """A window without anything known in it may be another scheduler's, started after `identity` answered."""

@@ -20,6 +20,7 @@ Version = tuple[int, int, int]
 ALL, MEMORY_RESTARTS, SCHEDULER = "all", "worker-restart-memory", "scheduler"
 TOPIC_SINCE: Mapping[str, Version] = {ALL: (0, 0, 0), MEMORY_RESTARTS: (2024, 4, 2), SCHEDULER: (2024, 8, 0)}
 LOST_RESULTS_SINCE: Version = (2024, 3, 0)
+MOST_EVENTS = 300_000  # three times the largest window Dask ever kept by itself; a real event is 100 bytes
 EXPECTED = ("true", "false", "unknown")
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})\.(\d{1,6})")
 
@@ -142,6 +143,12 @@ def decode_events(reply: Any) -> list[Event]:
     """The reply of `events` for one topic. Raises CollectError when it is anything else."""
     if not isinstance(reply, Sequence) or isinstance(reply, str | bytes):
         raise CollectError(Reason.SHAPE, "the scheduler's `events` are not a list; is it a Dask scheduler?")
+    if len(reply) > MOST_EVENTS:
+        raise CollectError(
+            Reason.TOO_LARGE,
+            f"the scheduler keeps {len(reply)} events; at most {MOST_EVENTS} are read: lower"
+            " distributed.admin.low-level-log-length there",
+        )
     events: list[Event] = []
     for pair in reply:
         at = number(pair[0]) if isinstance(pair, Sequence) and len(pair) == 2 else None  # noqa: PLR2004 -- a pair

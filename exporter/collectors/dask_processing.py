@@ -6,7 +6,7 @@ that saw the task there: a lower bound. `processing` includes tasks that wait in
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from exporter.collectors.dask_series import quantile_family
@@ -20,28 +20,35 @@ _LOWER_BOUND = (
 )
 
 
+Since = dict[str, dict[str, float]]  # by worker's address and task, monotonic seconds
+
+
 class ProcessingAges:
     """Remembers when each task was first seen with its worker."""
 
     def __init__(self) -> None:
-        self._since: dict[str, dict[Hashable, float]] = {}
+        self._since: Since = {}
 
     def forget(self) -> None:
         """Start over: another scheduler gave the tasks anew."""
         self._since = {}
 
-    def look(self, reply: Any, now: float) -> None:
-        """Take the reply of `processing` seen at `now` (monotonic seconds)."""
+    def look(self, reply: Any, now: float) -> Since:
+        """What the reply of `processing` seen at `now` (monotonic seconds) tells, to be kept. Raises CollectError."""
         if not isinstance(reply, Mapping):
             raise CollectError(Reason.SHAPE, "the scheduler's `processing` is not a mapping; is it a Dask scheduler?")
         if len(reply) > MOST_WORKERS:
             what = f"the scheduler's `processing` tells of {len(reply)} workers; at most {MOST_WORKERS} are read"
             raise CollectError(Reason.TOO_LARGE, what)
-        seen: dict[str, dict[Hashable, float]] = {}
+        seen: Since = {}
         for address, keys in reply.items():
             if isinstance(address, str) and isinstance(keys, Sequence) and not isinstance(keys, str | bytes):
                 before = self._since.get(address, {})
-                seen[address] = {key: before.get(key, now) for key in keys if _hashable(key)}
+                seen[address] = {name: before.get(name, now) for key in keys if (name := _name(key)) is not None}
+        return seen
+
+    def keep(self, seen: Since) -> None:
+        """Compare the next look with this one."""
         self._since = seen
 
     def families(self, workers: Sequence[Worker], now: float, *, per_worker: bool) -> list[Family]:
@@ -82,14 +89,18 @@ class ProcessingAges:
         return families
 
 
-def _oldest(keys: Mapping[Hashable, float], now: float) -> float:
+def _oldest(keys: Mapping[str, float], now: float) -> float:
     return max(0.0, now - min(keys.values())) if keys else 0.0
 
 
-def _hashable(key: object) -> bool:
-    """Task keys are strings, or tuples of plain values; anything else was not sent by Dask."""
+def _name(key: object) -> str | None:
+    """Task keys are strings, or tuples of plain values; anything else was not sent by Dask.
+
+    As text, because tuples of numbers can be chosen so that a dictionary of them takes days.
+    """
+    if isinstance(key, str):
+        return key
     try:
-        hash(key)
-    except TypeError:
-        return False
-    return True
+        return repr(key) if isinstance(key, tuple | bytes | int | float) else None
+    except RecursionError:
+        return None

@@ -92,8 +92,8 @@ class Roster:
         self._scheduler_host = scheduler_host
         self._labels: dict[str, WorkerLabels] = {}
 
-    def decode(self, workers: Mapping[Any, Any]) -> list[Worker]:
-        """The workers in the scheduler's order; entries that are no workers are left out.
+    def decode(self, workers: Mapping[Any, Any]) -> tuple[list[Worker], dict[str, WorkerLabels]]:
+        """The workers in the scheduler's order, and their labels to be kept; entries that are no workers are left out.
 
         Raises CollectError (`too_large`) above MOST_WORKERS.
         """
@@ -119,8 +119,11 @@ class Roster:
                 labels = WorkerLabels(*pair)
             kept[address] = labels
             decoded.append(_decode(address, entry, labels, host))
-        self._labels = kept
-        return decoded
+        return decoded, kept
+
+    def keep(self, labels: dict[str, WorkerLabels]) -> None:
+        """Use these labels again at the next look, and no others."""
+        self._labels = labels
 
     def _host(self, address: str, entry: Mapping[Any, Any]) -> str | None:
         """The machine a worker is on, as seen from here; None when it is no valid host."""

@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from exporter.apart import fairly, in_turns
 from exporter.collectors.base import Clock, Collector, Http, NativeEndpoint, Outcome, Part, Wires, once
 from exporter.collectors.ollama_answers import (
     Installed,
     Listing,
     Loaded,
+    M,
     canonical,
     decode_installed,
     decode_loaded,
@@ -30,6 +32,7 @@ from provisioning.config.hosts import HostNames
 from provisioning.config.targets import OllamaTarget, System
 
 _NATIVE_KEPT = 300.0  # s
+_SERIES = 5  # about, of a model in either list, its two counters included
 _OK = 200
 
 
@@ -58,6 +61,7 @@ class OllamaCollector(Collector):
 
     def parts(self) -> Mapping[str, Part]:
         """One look: three cheap calls, and now and then one of the others."""
+        self.withheld = 0
         tags = once(self._ask_tags)
         processes = once(self._ask_processes)
         return {
@@ -96,14 +100,22 @@ class OllamaCollector(Collector):
         return self._target.generation_probe.enabled
 
     async def _ask_tags(self) -> Listing[Installed]:
-        listing = decode_installed(await self._http.json("/api/tags"))
-        self._counts.saw_installed(listing.models)
-        self._shown.keep_only(listing.models.values())
-        return listing
+        listing = await fairly(decode_installed, await self._http.json("/api/tags"))
+        self._counts.saw_installed(listing.told)
+        self._shown.keep_only(listing.told.values())
+        return self._counted(listing)
 
     async def _ask_processes(self) -> Listing[Loaded]:
-        listing = decode_loaded(await self._http.json("/api/ps"))
-        self._counts.saw_loaded(listing.models)
+        listing = await fairly(decode_loaded, await self._http.json("/api/ps"))
+        if listing.told or not listing.models:
+            self._counts.saw_loaded(listing.models)
+        else:
+            self._counts.lost_sight()
+        return self._counted(listing)
+
+    def _counted(self, listing: Listing[M]) -> Listing[M]:
+        """The listing, with what it has and does not tell booked as left out."""
+        self.withheld += _SERIES * (len(listing.models) - len(listing.told))
         return listing
 
     async def _version(self) -> list[Family]:
@@ -126,7 +138,7 @@ class OllamaCollector(Collector):
             "Always 1; something the model can do (completion, embedding, vision, tools). "
             "Before Ollama 0.30 each model is asked about once, a few a scrape.",
         )
-        for model in listing.models.values():
+        async for model in in_turns(listing.told.values()):
             labels = self._counts.labels(model.name)
             info.add(1, Labels(model=model.name, location=_location(model), **model.details))
             size.add(model.size, labels)
@@ -155,7 +167,7 @@ class OllamaCollector(Collector):
             "When the model will be unloaded if nobody uses it; passed while a request runs on. "
             "Left out when kept for ever.",
         )
-        for model in listing.models.values():
+        async for model in in_turns(listing.told.values()):
             labels = self._counts.labels(model.name)
             size.add(model.size, labels)
             vram.add(model.vram, labels)
@@ -169,13 +181,13 @@ class OllamaCollector(Collector):
             "ollama_model_required_loaded",
             "For each model under must_be_loaded in cluster-ai.yml: 1 when it is in memory, 0 when not.",
         )
-        present = {canonical(name).casefold() for name in listing.models}
+        present = {canonical(name).casefold() for name in listing.models} if self._required else set()
         for name, labels in self._required.items():
             required.add(name in present, labels)
         families = [count, size, vram, cpu, context, forever, expires, required]
         families.append(_left_out("loaded", listing.left_out))
         if self._probes:
-            self._probes.look(listing.models)
+            self._probes.look(listing.told)
             families += self._probes.families(self._counts.labels)
         return families
 
@@ -185,12 +197,14 @@ class OllamaCollector(Collector):
         processes: Callable[[], Awaitable[Listing[Loaded]]],
     ) -> list[Family]:
         installed, loaded = await asyncio.gather(tags(), processes())
-        await self._shown.learn(installed.models.values(), first=loaded.models)
+        if len(installed.told) < len(installed.models):
+            return []
+        await self._shown.learn(installed.told.values(), first=loaded.told)
         unknown = gauge(
             "ollama_models_not_described",
             "Installed models whose capabilities have not been learned yet; falls scrape by scrape after a start.",
         )
-        unknown.add(self._shown.missing(installed.models.values()))
+        unknown.add(self._shown.missing(installed.told.values()))
         return [unknown]
 
     async def _look_for_native(self) -> list[Family]:

@@ -17,6 +17,8 @@ from exporter.families import amount
 M = TypeVar("M", bound="Installed | Loaded")
 
 FOREVER = 50 * 365 * 86400.0  # s; keep_alive -1 is shown as an expiry 292 years away, nobody asks for 50
+MOST_READ = 100_000  # entries of one list
+MOST_TOLD = 5_000  # models in one list that get series of their own; no honest server has as many
 _MOST_CAPABILITIES = 20  # of one model; there are about seven in all
 _DETAILS = {
     "family": "family",
@@ -70,6 +72,11 @@ class Listing(Generic[M]):
     models: dict[str, M]
     left_out: int
 
+    @property
+    def told(self) -> dict[str, M]:
+        """The models that get series of their own: all, or none of very many."""
+        return self.models if len(self.models) <= MOST_TOLD else {}
+
 
 def canonical(name: str) -> str:
     """A model's name as Ollama lists it: with its tag, without the default registry and owner."""
@@ -112,6 +119,8 @@ def _entries(body: object, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
         models = []
     if not isinstance(models, list):
         raise _unexpected(f"{path} has no list of models")
+    if len(models) > MOST_READ:
+        raise CollectError(Reason.TOO_LARGE, f"{path} lists {len(models)} models; at most {MOST_READ} are read")
     for entry in models:
         fields = entry if isinstance(entry, dict) else {}
         yield _text(fields.get("name")) or _text(fields.get("model")), fields

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from exporter.apart import fairly
 from exporter.collectors.base import Answer, Clock, Http
 from exporter.collectors.ollama_answers import Loaded, Shown, decode_loaded
 from exporter.collectors.ollama_lease import Lease
@@ -126,7 +127,7 @@ class Generation:
         return "hung" if after is None else "busy"
 
     async def _look(self) -> Loaded | None:
-        listing = decode_loaded(await self.http.json("/api/ps", timeout=_SMALL))
+        listing = await fairly(decode_loaded, await self.http.json("/api/ps", timeout=_SMALL))
         self.seen = self.clock()
         return listing.models.get(self.name)
 

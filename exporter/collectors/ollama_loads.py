@@ -44,6 +44,11 @@ class LoadCounts:
             self._loads[name] += changed and present is not None
             self._unloads[name] += changed and then is not None
 
+    def lost_sight(self) -> None:
+        """Forget what was loaded: what changes until the next complete list cannot be told."""
+        self._loaded = None
+        self._settle()
+
     def families(self) -> list[Family]:
         """Both counters."""
         loads = counter("ollama_model_loads", f"Times the model came into memory, seen from look to look. {_MISSED}")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import ClassVar
 
+from exporter.apart import fairly, here
 from exporter.collectors import openwebui_people as people
 from exporter.collectors import openwebui_public as public
 from exporter.collectors import openwebui_usage as usage
@@ -141,7 +142,8 @@ class OpenWebUICollector(Collector):
     async def _users(self, admit: Admit) -> list[Family]:
         await admit()
         own = await self._own_id()
-        families = people.users(await self._access.json(people.USERS), own_id=own, now=self._clock())
+        count = partial(people.users, own_id=own, now=self._clock())
+        families = await fairly(count, await self._access.json(people.USERS))
         if people.tells_activity(families):
             return families
         by_role = [family for family in families if family.name != people.ACTIVE]
@@ -162,13 +164,13 @@ class OpenWebUICollector(Collector):
 
     async def _groups(self, admit: Admit) -> list[Family]:
         await admit()
-        return people.groups(await self._access.json(people.GROUPS))
+        return await fairly(people.groups, await self._access.json(people.GROUPS))
 
     async def _models(self, admit: Admit) -> list[Family]:
         await admit()
         answer = await self._access.json(usage.MODELS)
-        self._backends.answered(usage.answering_ollamas(answer))
-        return usage.models(answer)
+        self._backends.answered(await fairly(usage.answering_ollamas, answer))
+        return await fairly(usage.models, answer)
 
     async def _analytics(self, admit: Admit, version: AskVersion) -> list[Family]:
         await admit()
@@ -180,16 +182,17 @@ class OpenWebUICollector(Collector):
             raise refusal(summary, usage.SUMMARY)
         families = [usage.analytics_available(available=True), *usage.chats(content(summary))]
         # One after the other: each of them scans the same table.
-        messages = await self._access.json(usage.MESSAGES)
-        tokens = await self._access.json(usage.TOKENS)
-        return [*families, *self._usage.messages(messages), *self._usage.tokens(tokens)]
+        messages = await fairly(usage.read_messages, await self._access.json(usage.MESSAGES))
+        tokens = await fairly(usage.read_tokens, await self._access.json(usage.TOKENS))
+        families += self._usage.messages(messages)
+        return families + await here(self._usage.tokens, tokens)
 
     async def _feedback(self, admit: Admit, version: AskVersion) -> list[Family]:
         await admit()
         _, number = await version()
         families: list[Family] = []
         if _has(number, IDS_SINCE):
-            families += usage.feedbacks(await self._access.json(usage.FEEDBACKS))
+            families += await fairly(usage.feedbacks, await self._access.json(usage.FEEDBACKS))
         if _has(number, LEADERBOARD_SINCE):
             families += usage.leaderboard(await self._access.json(usage.LEADERBOARD), self._names)
         return families

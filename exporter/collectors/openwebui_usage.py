@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from exporter.collectors.openwebui_answers import mapping, rows
+from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, amount, counter, gauge, number
 
 SUMMARY = "/api/v1/analytics/summary"
@@ -16,8 +17,12 @@ FEEDBACKS = "/api/v1/evaluations/feedbacks/all/ids"
 LEADERBOARD = "/api/v1/evaluations/leaderboard"
 OWNERS = ("ollama", "openai", "arena", "other")
 NAMED_MODELS = 500
+MOST_MODELS = 100_000
 OTHER = "(other)"
 KEPT = "Scans the messages table, so it is asked at most every `refresh`."
+
+
+Amounts = Mapping[str, Mapping[str, float]]  # by field, by model
 
 
 class ModelNames:
@@ -74,38 +79,35 @@ class Usage:
         self._messages = Seen(names)
         self._tokens = {"input": Seen(names), "output": Seen(names)}
 
-    def messages(self, answer: Any) -> list[Family]:
-        """From `/api/v1/analytics/models`: assistant messages, chats and people by model. Raises CollectError."""
-        found = _by_model(mapping(answer, MESSAGES).get("models"), MESSAGES)
-        self._messages.look(_amounts(found, "count"))
+    def messages(self, stored: Amounts) -> list[Family]:
+        """Assistant messages, chats and people by model, from `read_messages`."""
+        self._messages.look(stored["count"])
         return [
             self._family(
                 "openwebui_model_messages",
                 f"Answers of this model in stored chats, failed ones too; falls when chats are deleted. {KEPT}",
-                _amounts(found, "count"),
+                stored["count"],
             ),
             self._family(
                 "openwebui_model_chats",
                 f"Stored chats with an answer of this model. {KEPT}",
-                _amounts(found, "unique_chats"),
+                stored["unique_chats"],
             ),
             self._family(
-                "openwebui_model_users", f"Users with an answer of this model. {KEPT}", _amounts(found, "unique_users")
+                "openwebui_model_users", f"Users with an answer of this model. {KEPT}", stored["unique_users"]
             ),
         ]
 
-    def tokens(self, answer: Any) -> list[Family]:
-        """From `/api/v1/analytics/tokens`: tokens by model and direction. Raises CollectError."""
-        found = _by_model(mapping(answer, TOKENS).get("models"), TOKENS)
+    def tokens(self, stored: Amounts) -> list[Family]:
+        """Tokens by model and direction, from `read_tokens`."""
         family = gauge(
             "openwebui_model_tokens",
             "Tokens in stored chats by model and type (input, output); falls when chats are deleted. Plain API calls "
             f"are not stored by Open WebUI. {KEPT}",
         )
         for kind, seen in self._tokens.items():
-            stored = _amounts(found, f"{kind}_tokens")
-            seen.look(stored)
-            self._add(family, stored, kind)
+            seen.look(stored[f"{kind}_tokens"])
+            self._add(family, stored[f"{kind}_tokens"], kind)
         return [family]
 
     def seen(self) -> list[Family]:
@@ -139,6 +141,16 @@ class Usage:
 def _write(family: Family, values: Mapping[Labels, float], kind: str | None = None) -> None:
     for labels, value in values.items():
         family.add(number(value), labels if kind is None else Labels(**dict(labels.pairs), type=kind))
+
+
+def read_messages(answer: Any) -> Amounts:
+    """The numbers of `/api/v1/analytics/models`. Raises CollectError."""
+    return _read(answer, MESSAGES, ("count", "unique_chats", "unique_users"))
+
+
+def read_tokens(answer: Any) -> Amounts:
+    """The numbers of `/api/v1/analytics/tokens`. Raises CollectError."""
+    return _read(answer, TOKENS, ("input_tokens", "output_tokens"))
 
 
 def chats(answer: Any) -> list[Family]:
@@ -216,10 +228,18 @@ def leaderboard(answer: Any, names: ModelNames) -> list[Family]:
     return [rating, comparisons]
 
 
+def _read(answer: Any, path: str, fields: tuple[str, ...]) -> Amounts:
+    found = _by_model(mapping(answer, path).get("models"), path)
+    return {field: _amounts(found, field) for field in fields}
+
+
 def _by_model(entries: Any, path: str) -> dict[str, dict[str, Any]]:
-    """Entries by model id; of two with the same id the first counts."""
+    """Entries by model id; of two with the same id the first counts. Raises CollectError."""
     found: dict[str, dict[str, Any]] = {}
-    for entry in rows(entries, path):
+    listed = rows(entries, path)
+    if len(entries) > MOST_MODELS:
+        raise CollectError(Reason.TOO_LARGE, f"{path} tells of {len(entries)} models; at most {MOST_MODELS} are read")
+    for entry in listed:
         model = entry.get("model_id")
         if isinstance(model, str):
             found.setdefault(model, entry)

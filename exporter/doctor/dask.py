@@ -101,7 +101,7 @@ class DaskExam(Exam):
     def _read(self, reply: Mapping[str, Any]) -> None:
         host = self.visit.url.hostname or ""
         self._entries = reply["workers"]
-        self._workers = Roster(self.visit.hosts, host).decode(self._entries)
+        self._workers, _ = Roster(self.visit.hosts, host).decode(self._entries)
         services = reply.get("services")
         port = valid_port(services.get("dashboard")) if isinstance(services, Mapping) else None
         self._base = dask_native.base_url(self._target.dashboard, host, port)

@@ -262,4 +262,4 @@ async def test_json_that_unfolds_to_gigabytes_is_refused_before_it_is_decoded(un
     async with serving(answer) as url:
         got, words = await reason(url, timeout=30)
     assert got is Reason.TOO_LARGE
-    assert "384 MiB" in words
+    assert "128 MiB" in words

@@ -192,7 +192,7 @@ async def test_discovery_gives_the_exporter_for_a_filtered_scheduler_and_the_wor
 async def test_discovery_is_direct_unless_asked_for(client, fleet, server):
     fleet.file.write_text(CONFIG.replace("native: filtered, ", ""))
     endpoints = fleet.watches["main"].collector.endpoints
-    fleet.reload()
+    await fleet.reload()
     fleet.watches["main"].collector.endpoints = endpoints
     scheduler, _ = await (await client.get("/sd", params={"kind": "native"})).json()
     assert scheduler["targets"] == [f"127.0.0.1:{server.port}"]
@@ -202,11 +202,11 @@ async def test_discovery_is_direct_unless_asked_for(client, fleet, server):
 
 async def test_a_reload_that_changes_the_target_starts_its_sums_anew(client, fleet, server):
     page = fleet.native_pages["main"]
-    fleet.reload()
+    await fleet.reload()
     assert fleet.native_pages["main"] is page
     fleet.file.write_text(CONFIG.replace("limit: 1", "limit: 5"))
-    fleet.reload()
+    await fleet.reload()
     assert fleet.native_pages["main"] is not page
     fleet.file.write_text("targets: {}\n")
-    fleet.reload()
+    await fleet.reload()
     assert fleet.native_pages == {}

@@ -480,7 +480,7 @@ async def test_worker_series_are_counted_without_making_them(version: str) -> No
     workers = FakeScheduler.of(version).answers["identity"]["workers"]
     entry = dict(next(iter(workers.values())))
     odd = {**entry, "memory_limit": None, "metrics": {"task_counts": {"memory": 1, "new-state": 2}, "transfer": {}}}
-    decoded = Roster(HostNames([], "box"), "10.0.0.5").decode(
+    decoded, _ = Roster(HostNames([], "box"), "10.0.0.5").decode(
         {**workers, "tcp://10.0.0.99:1": odd, "tcp://10.0.0.98:1": {}}
     )
     assert len(decoded) == len(workers) + 2

@@ -128,13 +128,14 @@ async def test_calls_side_by_side_are_bounded() -> None:
 
 async def test_a_target_s_large_answers_are_read_one_after_the_other() -> None:
     """Four connections with an answer of the largest size each would be 128 MiB at once."""
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
     large = msgpack.packb(b"x" * 3 * 2**20)
     whole = struct.pack("<QQQ", 16 + len(large), 1, len(large)) + large
 
     async def answer(peer: Peer, message: dict[str, Any]) -> None:
         if message["op"] == "identity":
             await peer.send_raw(whole[: len(whole) // 2])
+            begun.set()
             await release.wait()
             await peer.send_raw(whole[len(whole) // 2 :])
         elif message["op"] == "processing":
@@ -144,8 +145,7 @@ async def test_a_target_s_large_answers_are_read_one_after_the_other() -> None:
 
     async with Scheduler(answer).running() as client:
         first = asyncio.create_task(client.call("identity"))
-        while not client._one_large.locked():
-            await asyncio.sleep(0.01)
+        await begun.wait()
         second = asyncio.create_task(client.call("processing"))
         for _ in range(20):  # small ones pass by
             await client.call("versions")

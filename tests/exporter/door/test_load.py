@@ -187,7 +187,7 @@ async def test_a_scrape_under_way_when_its_target_changes_is_still_answered(tmp_
             await began.wait()
             began.clear()
             fleet.file.write_text(fleet.file.read_text().replace("s}", "0s}"))
-            fleet.reload()
+            await fleet.reload()
             gate.set()
             answer = await scrape
             assert answer.status_code == 200

@@ -51,6 +51,11 @@ class Exporter:
     def threads(self) -> int:
         return self._status("Threads")
 
+    def cpu(self) -> float:
+        """Seconds of processor that its threads of now have used."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def files(self) -> int:
         """Open file descriptors."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))

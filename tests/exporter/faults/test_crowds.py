@@ -105,7 +105,7 @@ async def test_the_cap_is_kept_whatever_a_system_gives(name: System, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "count", "whole"),
     [
-        ("ollama", 60_000, "ollama_models_installed"),
+        ("ollama", 30_000, "ollama_models_installed"),
         ("openwebui", 60_000, "openwebui_model_messages"),
         ("dask", 20_000, "dask_cluster_workers"),
     ],

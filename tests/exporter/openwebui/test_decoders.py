@@ -23,6 +23,8 @@ from exporter.collectors.openwebui_usage import (
     feedbacks,
     leaderboard,
     models,
+    read_messages,
+    read_tokens,
 )
 from exporter.errors import CollectError
 from exporter.families import Family, encode
@@ -74,9 +76,9 @@ def test_bodies(body: Any) -> None:
     usage, names = Usage(ModelNames()), ModelNames()
 
     def looked_at_twice(body: Any) -> list[Family]:
-        usage.messages(body)
-        usage.tokens(body)
-        return [*usage.messages(body), *usage.tokens(body), *usage.seen()]
+        usage.messages(read_messages(body))
+        usage.tokens(read_tokens(body))
+        return [*usage.messages(read_messages(body)), *usage.tokens(read_tokens(body)), *usage.seen()]
 
     for decode in (
         looked_at_twice, chats, models, feedbacks, groups, doors, answering_ollamas,

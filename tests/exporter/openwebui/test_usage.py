@@ -6,15 +6,25 @@ import pytest
 
 from exporter.collectors import openwebui_usage
 from exporter.collectors.openwebui_access import GATE
-from exporter.collectors.openwebui_usage import ModelNames, Seen, Usage, answering_ollamas, leaderboard, models
+from exporter.collectors.openwebui_usage import (
+    Amounts,
+    ModelNames,
+    Seen,
+    Usage,
+    answering_ollamas,
+    leaderboard,
+    models,
+    read_messages,
+    read_tokens,
+)
 from exporter.errors import CollectError, Reason
 from tests.exporter.fakes import values
 from tests.exporter.openwebui.recorded import HTML, FakeHttp, answer, collector, recording
 
 
-def tokens(**models: tuple[int, int]) -> dict[str, object]:
+def tokens(**models: tuple[int, int]) -> Amounts:
     entries = [{"model_id": m, "input_tokens": i, "output_tokens": o} for m, (i, o) in models.items()]
-    return {"models": entries}
+    return read_tokens({"models": entries})
 
 
 def seen(usage: Usage) -> dict[str, float]:
@@ -53,14 +63,16 @@ def test_gauges_fall() -> None:
 def test_a_number_of_the_wrong_type_is_absent(bad: object) -> None:
     usage = Usage(ModelNames())
     found = values(
-        usage.messages({"models": [{"model_id": "a", "count": bad, "unique_users": 1, "unique_chats": bad}]})
+        usage.messages(
+            read_messages({"models": [{"model_id": "a", "count": bad, "unique_users": 1, "unique_chats": bad}]})
+        )
     )
     assert found == {'openwebui_model_users{model="a"}': 1}
 
 
 def test_two_entries_of_one_model_are_one_series() -> None:
     entry = {"model_id": "a", "count": 1, "unique_users": 1, "unique_chats": 1}
-    found = Usage(ModelNames()).messages({"models": [entry, {**entry, "count": 2}]})
+    found = Usage(ModelNames()).messages(read_messages({"models": [entry, {**entry, "count": 2}]}))
     assert [len(family.samples) for family in found] == [1, 1, 1]
 
 
@@ -96,7 +108,7 @@ def test_a_sum_beyond_all_numbers_is_absent(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_model_called_like_the_bucket_does_not_double_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openwebui_usage, "NAMED_MODELS", 2)
     entries = [{"model_id": name, "input_tokens": 1} for name in ("a", "(other)", "b", "c")]
-    family = Usage(ModelNames()).tokens({"models": entries})[0]
+    family = Usage(ModelNames()).tokens(read_tokens({"models": entries}))[0]
     assert sorted((dict(labels.pairs)["model"], value) for labels, value in family.samples) == [
         ("(other)", 2),
         ("a", 1),
@@ -166,3 +178,9 @@ async def test_routes_are_asked_only_of_versions_that_have_them(version: str, as
     evaluations = [path for path in http.paths(key=True) if "evaluations" in path and path != GATE]
     found = [path.removeprefix("/api/v1/evaluations/") for path in evaluations]
     assert found == asked
+
+
+def test_more_models_than_can_be_real_are_refused() -> None:
+    with pytest.raises(CollectError, match="at most 100000 are read") as caught:
+        read_messages({"models": [{}] * 100_001})
+    assert caught.value.reason is Reason.TOO_LARGE
