@@ -69,7 +69,7 @@ def rendered(config: Config) -> Rendered:
         )
         texts[f"{name}.yml"] = _normal(_groups(name, yaml.safe_load(text)["groups"]))
         alerts += writer.written
-    texts["infos.yml"] = _normal([infos.group(alerts)])
+    texts["infos.yml"] = _normal(infos.groups(config, alerts))
     return Rendered(texts, tuple(alerts))
 
 

@@ -115,6 +115,7 @@ ListenAddress = Annotated[
 ]
 FilePath = Annotated[Path, AfterValidator(_absolute)]
 Threshold = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Price = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 

@@ -17,6 +17,7 @@ from provisioning.config.basics import (
     LabelName,
     LabelValue,
     Name,
+    Price,
     SchedulerUrl,
     Strict,
     Switch,
@@ -71,6 +72,9 @@ class DaskTarget(Target, TlsFiles):
         True, description="false leaves out the series of each worker and keeps totals and quantiles (large fleets)."
     )
 
+    worker_price_per_hour: Price | None = Field(
+        None, description="What a worker costs, in any currency; the Workers page then says what idle ones cost."
+    )
     native: Literal["direct", "filtered"] = Field(
         "direct",
         description="Where Prometheus reads the scheduler's own /metrics: direct, at the scheduler and all of it; or "
