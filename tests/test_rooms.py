@@ -77,7 +77,13 @@ ALLOWED = {
     "exporter.door": ("exporter.door", "exporter.logs", "provisioning.config"),
     "exporter.logs": ("provisioning.config",),
     "exporter": ("exporter", "provisioning.config"),
-    "compose": ("compose", "provisioning.checked", "provisioning.config", "provisioning.render"),
+    "compose": (
+        "compose",
+        "provisioning.checked",
+        "provisioning.config",
+        "provisioning.grafana",
+        "provisioning.render",
+    ),
 }
 SERVERS = ("aiohttp.web", "http.server")
 SOCKETS = ("aiohttp", "httpx", "urllib.request", "http.client")

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import yaml
 
+from compose.native.people import demo_people
 from compose.native.places import State
 from compose.native.ports import Address
 
@@ -25,14 +26,18 @@ _HEADER = """\
 
 
 def write(state: State, scheduler: Address, dashboard: Address) -> Path:
-    """Writes the file and returns its path. What nobody runs is left out: the pages then say `not configured`."""
+    """Writes the file and the passwords of its people, and returns its path.
+
+    What nobody runs is left out: the pages then say `not configured`.
+    Raises RenderError when the passwords cannot be written.
+    """
     targets = {"dask": [{"name": "demo", "scheduler": f"tcp://{scheduler}", "dashboard": dashboard.url}]}
     if _is_ollama(OLLAMA):
         targets["ollama"] = [{"name": "local", "url": OLLAMA}]
     openwebui = next(filter(_is_openwebui, OPENWEBUI), None)
     if openwebui is not None:
         targets["openwebui"] = [{"name": "local-chat", "url": openwebui}]
-    data = {"name": "demo", "targets": targets}
+    data = {"name": "demo", "targets": targets, "people": demo_people(state.secrets)}
     path = state.demo / "cluster-ai.yml"
     path.write_text(_HEADER + yaml.safe_dump(data, sort_keys=False))
     return path

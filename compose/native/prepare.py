@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compose.native import binaries, demo_config, grafana, neighbours, stack
+from compose.native.people import People
 from compose.native.places import State, default_cache_dir, shown
 from compose.native.ports import Address
 from compose.native.record import Record, ServiceRecord, TargetRecord
 from compose.native.service import Condition, Service
+from provisioning.config.audience import needs_bridge
 from provisioning.config.load import ConfigError, load_with_warnings
 from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS
@@ -40,6 +42,8 @@ class Plan:
 
     services: list[Service]
     record: Record
+    people: People | None = None
+    """Whom to bring into Grafana; None where none runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +76,15 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
         raise StartError(str(error)) from None
     services = stack.services(setup.config, setup.file, state, programs, setup.scheduler)
     absent = {} if neighbour is None else {"node_exporter": f"the one that already answers at {neighbour} is used"}
+    if not needs_bridge(setup.config):
+        absent["sms_bridge"] = "nobody is told by SMS, and there is no heartbeat"
     shards = enumerate(setup.config.services.exporter_shards, 1)
     absent |= {stack.exporter_name(number): f"{listen} is another machine's" for number, listen in shards}
-    return Plan(services, _record(setup, {service.name for service in services}, absent))
+    people = None
+    if programs.grafana is not None:
+        url = Address.parse(setup.config.services.grafana).url
+        people = People(setup.config, url, places.grafana_admin_password, demo=setup.scheduler is not None)
+    return Plan(services, _record(setup, {service.name for service in services}, absent), people)
 
 
 def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
@@ -83,7 +93,10 @@ def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
     scheduler: Address | None = None
     if own is None:
         scheduler = Address.parse(wishes.listen["dask"]) if "dask" in wishes.listen else stack.DEMO_SCHEDULER
-        file = demo_config.write(state, scheduler, stack.dashboard_of(scheduler))
+        try:
+            file = demo_config.write(state, scheduler, stack.dashboard_of(scheduler))
+        except RenderError as error:
+            raise StartError(str(error)) from None
         say(f"No cluster-ai.yml here: this is the demo, with a Dask cluster of its own ({shown(file)}).")
     else:
         file = own.absolute()

@@ -13,11 +13,12 @@ from compose.native.grafana import Grafana
 from compose.native.places import State, shown
 from compose.native.ports import Address, is_here
 from compose.native.service import Service
+from provisioning.config.audience import needs_bridge
 from provisioning.config.durations import format_duration
 from provisioning.config.model import Config
 
 DEMO_SCHEDULER = Address("127.0.0.1", 18786)  # beside Dask's own 8786, which may be in use
-NAMES = ("exporter", "prometheus", "alertmanager", "node_exporter", "grafana", "dask")
+NAMES = ("exporter", "prometheus", "alertmanager", "sms_bridge", "node_exporter", "grafana", "dask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ def services(config: Config, file: Path, state: State, programs: Programs, demo:
     made = [*_exporters(config, file), _prometheus(config, state, programs.prometheus)]
     if programs.alertmanager is not None:
         made.append(_alertmanager(config, state, programs.alertmanager))
+    if needs_bridge(config):
+        made.append(_sms_bridge(config, file, state))
     if programs.node_exporter is not None:
         made.append(_node_exporter(config, state, programs.node_exporter))
     if programs.grafana is not None:
-        made.append(_grafana(config, state, programs.grafana))
+        made.append(_grafana(config, state, programs.grafana, demo=demo is not None))
     if demo is not None:
         made.append(_dask(state, demo))
     return made
@@ -121,6 +124,19 @@ def _alertmanager(config: Config, state: State, program: Path) -> Service:
     return _service("alertmanager", listen, command, "/-/ready")
 
 
+def _sms_bridge(config: Config, file: Path, state: State) -> Service:
+    listen = Address.parse(config.services.sms_bridge)
+    command = _python(
+        "provisioning.cli",
+        "sms-bridge",
+        *("--config", str(file)),
+        *("--web.listen-address", str(listen)),
+        *("--token-file", str(state.secrets / "sms-bridge-token")),
+        *("--ledger", str(state.root / "sms-bridge/ledger.db")),
+    )
+    return _service("sms_bridge", listen, command, "/-/ready")
+
+
 def _node_exporter(config: Config, state: State, program: Path) -> Service:
     listen = Address.parse(config.services.node_exporter)
     # The systemd collector is on in Debian's build, where it logs an error at every scrape without systemd; builds for
@@ -135,11 +151,14 @@ def _node_exporter(config: Config, state: State, program: Path) -> Service:
     return _service("node_exporter", listen, command, "/metrics")
 
 
-def _grafana(config: Config, state: State, grafana: Grafana) -> Service:
+def _grafana(config: Config, state: State, grafana: Grafana, *, demo: bool) -> Service:
     listen = Address.parse(config.services.grafana)
-    password = state.secrets / "grafana-admin-password"
     command = tuple(grafana.command(state.rendered / "grafana/grafana.ini"))
-    return _service("grafana", listen, command, "/api/health", f"user admin, password in {shown(password)}")
+    if demo:
+        who = f"users admin, operator and viewer, passwords in {shown(state.secrets)}"
+    else:
+        who = f"user admin, password in {shown(state.secrets / 'grafana-admin-password')}"
+    return _service("grafana", listen, command, "/api/health", who)
 
 
 def _dask(state: State, scheduler: Address) -> Service:

@@ -16,6 +16,7 @@ import click
 from compose.native import ports, record, stack
 from compose.native.access import AccessError
 from compose.native.child import Pace
+from compose.native.people import DETACHED, somebody_reads
 from compose.native.places import State, shown
 from compose.native.ports import Address
 from compose.native.prepare import Plan, Say, StartError, Wishes
@@ -25,7 +26,6 @@ from compose.native.service import Condition, Service
 from compose.native.supervisor import Announcer, Supervisor, silence
 from provisioning.config.command import command
 
-_DETACHED = "CLUSTER_AI_DETACHED"  # tells the supervisor that its caller waits for its first words only
 _FAILED = 1
 
 Prepare = Callable[[Say], Plan]
@@ -75,7 +75,7 @@ def detached(state: State, wishes: Wishes) -> int:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        env={**os.environ, _DETACHED: "1", "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, DETACHED: "terminal" if somebody_reads() else "1", "PYTHONUNBUFFERED": "1"},
     )
     assert child.stdout is not None  # noqa: S101 -- PIPE was asked for
     try:
@@ -93,7 +93,7 @@ def detached(state: State, wishes: Wishes) -> int:
     return _FAILED if unwell else 0
 
 
-def _run(state: State, prepare: Prepare, say: Say, pace: Pace) -> int:
+def _run(state: State, prepare: Prepare, say: Announcer, pace: Pace) -> int:
     gone = record.end_leftovers(state)
     if gone:
         say(f"Ended what a killed supervisor had left: {', '.join(gone)}.")
@@ -128,7 +128,7 @@ def _elsewhere(service: Service) -> Address:
 
 def _settled(say: Say, state: State, *, well: bool) -> None:
     """Says how to go on; a detached supervisor then lets go of its caller."""
-    detached_now = _DETACHED in os.environ
+    detached_now = DETACHED in os.environ
     how_to_stop = f"`{command()} down` stops it" if detached_now else "Ctrl-C stops it"
     begin = "Everything answers" if well else f"Not everything answers (`{command()} logs NAME` tells more)"
     say(f"{begin}; {how_to_stop}, `{command()} status` shows it. State is in {shown(state.root)}.")

@@ -15,8 +15,9 @@ import httpx
 
 from compose.native import record
 from compose.native.child import Child, Pace
+from compose.native.people import People
 from compose.native.places import State
-from compose.native.prepare import Plan, Say
+from compose.native.prepare import Plan
 from compose.native.record import ServiceRecord
 from compose.native.rotating import RotatingLog
 from compose.native.service import Condition
@@ -39,7 +40,7 @@ class Announcer:
 class Supervisor:
     """Keeps the services of one state folder alive."""
 
-    def __init__(self, state: State, plan: Plan, say: Say, pace: Pace) -> None:
+    def __init__(self, state: State, plan: Plan, say: Announcer, pace: Pace) -> None:
         self._state = state
         self._plan = plan
         self._say = say
@@ -48,6 +49,8 @@ class Supervisor:
         self._said: dict[str, tuple[Condition, str]] = {}
         self._changed = asyncio.Event()
         self._end = asyncio.Event()
+        self._bringing: asyncio.Task[None] | None = None
+        self._watched = True
 
     async def run(self, settled: Callable[[bool], None]) -> None:
         """Starts everything and returns once everything has ended, after a signal.
@@ -93,6 +96,9 @@ class Supervisor:
         except TimeoutError:
             waiting = ", ".join(child.service.name for child in self._children if not child.settled)
             self._say(f"Still waiting for {waiting}.")
+        if self._bringing is not None:
+            await self._bringing
+        self._watched = False
         settled(all(child.state is Condition.RUNNING for child in self._children))
 
     async def _stop(self) -> None:
@@ -117,8 +123,17 @@ class Supervisor:
         if child.state is Condition.RUNNING:
             note = f"  ({service.note})" if service.note else ""
             self._say(f"  {service.name:<14} {service.url}{note}")
+            if service.name == "grafana" and self._bringing is None and self._plan.people is not None:
+                self._bringing = asyncio.create_task(self._bring(self._plan.people))
         else:
             self._say(f"  {service.name:<14} FAILED: {child.detail}")
+
+    async def _bring(self, people: People) -> None:
+        brought = await asyncio.to_thread(people.bring, watched=self._watched)
+        for line in brought.said:
+            self._say(line)
+        for line in brought.private:
+            self._say.echo(line)
 
     def _write(self) -> None:
         seen = {

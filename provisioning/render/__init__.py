@@ -2,7 +2,7 @@
 
 from provisioning.render.core import render
 from provisioning.render.files import RenderError
-from provisioning.render.first_secrets import make_secrets
+from provisioning.render.first_secrets import make_password, make_secrets
 from provisioning.render.places import Places
 
-__all__ = ["Places", "RenderError", "make_secrets", "render"]
+__all__ = ["Places", "RenderError", "make_password", "make_secrets", "render"]

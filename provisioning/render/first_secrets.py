@@ -19,7 +19,11 @@ def make_secrets(places: Places) -> list[Path]:
     An existing file is never changed. Raises RenderError when the folder cannot be written, and when the
     administrator's password there is one that Grafana's policy would not let anybody choose, such as admin.
     """
-    wanted = {places.grafana_admin_password: new_password(), places.grafana_secret_key: secrets.token_urlsafe(48)}
+    wanted = {
+        places.grafana_admin_password: new_password(),
+        places.grafana_secret_key: secrets.token_urlsafe(48),
+        places.sms_bridge_token: secrets.token_urlsafe(48),
+    }
     try:
         places.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = [path for path, value in wanted.items() if _create(path, value)]
@@ -32,6 +36,15 @@ def make_secrets(places: Places) -> list[Path]:
             "and one is made"
         )
     return made
+
+
+def make_password(path: Path) -> None:
+    """Creates a file with a random password where there is none. Raises RenderError when it cannot be written."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _create(path, new_password())
+    except OSError as error:
+        raise RenderError(f"cannot make {path}: {error.strerror}") from None
 
 
 def _create(path: Path, value: str) -> bool:
