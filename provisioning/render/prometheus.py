@@ -2,7 +2,7 @@
 
 Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through the exporter), `native` (Dask's own
 /metrics, followed as workers come and go), `filtered` (those that pass through the exporter), `node`,
-`gpu`, `prometheus`, `alertmanager`, `grafana`.
+`gpu`, `prometheus`, `alertmanager`, `sms_bridge`, `grafana`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from provisioning.config.addresses import dial_address
+from provisioning.config.audience import needs_bridge
 from provisioning.config.hosts import is_this_machine, this_machine
 from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS, HostTarget
@@ -30,7 +31,12 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
     """The file as data."""
     services = config.services
     exporters = services.exporter_shards or [services.exporter]
-    parts = {"prometheus": True, "alertmanager": places.alertmanager, "grafana": places.grafana}
+    parts = {
+        "prometheus": True,
+        "alertmanager": places.alertmanager,
+        "sms_bridge": needs_bridge(config),
+        "grafana": places.grafana,
+    }
     alertmanager = [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}]
     return {
         "global": {

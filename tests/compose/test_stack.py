@@ -286,6 +286,28 @@ def test_the_shards_of_this_machine_run_here(state: State, tmp_path: Path) -> No
 
 
 @pytest.mark.usefixtures("programs")
+def test_the_sms_bridge_runs_where_it_has_work(state: State, tmp_path: Path) -> None:
+    """For SMS or a heartbeat; `status` shows it all the same, and says why it is not there."""
+    file = tmp_path / "own.yml"
+    file.write_text(CONFIG)
+    plan = prepare.prepare(state, wishes(file), lambda _: None)
+    assert "sms_bridge" not in {service.name for service in plan.services}
+    shown = plan.record.service("sms_bridge")
+    assert shown is not None
+    assert (shown.state, shown.detail) == (Condition.ABSENT, "nobody is told by SMS, and there is no heartbeat")
+
+    file.write_text(f"{CONFIG}notifications: {{heartbeat: {{url_file: beat}}}}\n")
+    plan = prepare.prepare(state, wishes(file, sms_bridge="127.0.0.1:19861"), lambda _: None)
+    (bridge,) = [service for service in plan.services if service.name == "sms_bridge"]
+    assert bridge.ready == "http://127.0.0.1:19861/-/ready"
+    assert f"--token-file {state.secrets}/sms-bridge-token" in " ".join(bridge.command)
+    assert f"--ledger {state.root}/sms-bridge/ledger.db" in " ".join(bridge.command)
+    assert (state.secrets / "sms-bridge-token").exists()
+    rendered = yaml.safe_load((state.rendered / "prometheus.yml").read_text())
+    jobs = {job["job_name"]: job for job in rendered["scrape_configs"]}
+    assert jobs["sms_bridge"]["static_configs"] == [{"targets": ["127.0.0.1:19861"]}]
+
+
 def test_an_exporter_that_is_moved_is_one(state: State, tmp_path: Path) -> None:
     file = tmp_path / "cluster-ai.yml"
     file.write_text('targets: {}\nservices: {exporter_shards: ["127.0.0.1:19860", "127.0.0.1:19861"]}\n')

@@ -214,7 +214,7 @@ def test_secrets_are_named_by_path_and_never_read(tmp_path: Path) -> None:
     written = "".join((tmp_path / "out" / name).read_text() for name in FILES)
     assert f"admin_password = $__file{{{places.grafana_admin_password}}}\n" in written
     assert f"secret_key = $__file{{{places.grafana_secret_key}}}\n" in written
-    for path in (places.grafana_admin_password, places.grafana_secret_key):
+    for path in (places.grafana_admin_password, places.grafana_secret_key, places.sms_bridge_token):
         assert path.read_text() not in written
     assert "openwebui-key" not in written
     assert "chat-password" not in written
@@ -224,7 +224,7 @@ def test_secrets_are_made_once_random_and_for_the_owner_alone(tmp_path: Path) ->
     places = Places(data=tmp_path, secrets=tmp_path / "secrets")
     other = Places(data=tmp_path, secrets=tmp_path / "other")
     made = make_secrets(places)
-    assert made == [places.grafana_admin_password, places.grafana_secret_key]
+    assert made == [places.grafana_admin_password, places.grafana_secret_key, places.sms_bridge_token]
     before = [path.read_text() for path in made]
     assert make_secrets(places) == []
     make_secrets(other)
@@ -244,7 +244,7 @@ def test_a_secret_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(RenderError, match=r"cannot make secrets in .*: No space left on device"):
             make_secrets(places)
     assert list(places.secrets.iterdir()) == []
-    assert len(make_secrets(places)) == 2
+    assert len(make_secrets(places)) == 3
 
 
 def test_the_first_password_follows_the_policy_that_grafana_is_given(
