@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-from alert_rules.routing.matching import differs, equals, none_of, one_of
+from alert_rules.routing.matching import differs, equals, one_of
 from alert_rules.routing.names import TEST
-from provisioning.config.hosts import HostNames
-from provisioning.config.model import Config
-from provisioning.config.targets import SYSTEMS
-
-_IDENTITY = ("alertname", "cluster", "system", "target", "host", "worker", "model", "backend", "job", "instance")
+from alert_rules.writing import LABELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,74 +20,80 @@ class Cause:
     """An alert whose fault brings others about."""
 
     alert: str
-    same: tuple[str, ...]
+    same: tuple[str, ...] = ("target",)
     """Labels that its consequences share with it."""
-    systems: tuple[str, ...] = ()
-    """The systems of its consequences; none given: all."""
+    system: str = ""
+    """All other alerts of this system are its consequences."""
     alerts: tuple[str, ...] = ()
-    """Its consequences by name; none given: all of those systems."""
+    """Its consequences by name; neither given: all alerts with the same labels."""
 
 
 CAUSES = (
-    # A system that does not answer brings about all else that ails it.
-    Cause("DaskSchedulerDown", same=("target",), systems=("dask",)),
-    Cause("OllamaDown", same=("target",), systems=("ollama",)),
-    Cause("OpenWebUIDown", same=("target",), systems=("openwebui",)),
-    # A machine that is gone takes everything on it along.
+    # A machine that is gone takes everything on it along, a system that does not answer all else that ails it.
     Cause("HostDown", same=("host",)),
+    Cause("DaskSchedulerDown", system="dask"),
+    Cause("OllamaDown", system="ollama"),
+    Cause("OpenWebUIDown", system="openwebui"),
+    # What a scheduler that does not get to its work brings about.
+    Cause(
+        "DaskSchedulerLoopBlocked",
+        alerts=("DaskSchedulerLoopSlow", "DaskWorkerSilent", "DaskPartlyBlind", "DaskStalled", "DaskTaskStuck"),
+    ),
+    Cause("DaskSchedulerUnsteady", alerts=("DaskSchedulerRestarted", "DaskScatteredDataLost")),
+    # Without workers nothing else can go on; many that die are one fault, and memory is why.
+    Cause(
+        "DaskNoWorkers",
+        alerts=("DaskManyWorkersLost", "DaskWorkersLost", "DaskStalled", "DaskTasksUnrunnable", "DaskTaskStuck"),
+    ),
+    Cause("DaskManyWorkersLost", alerts=("DaskWorkersLost", "DaskWorkersOutOfMemory", "DaskScatteredDataLost")),
+    Cause("DaskWorkersOutOfMemory", alerts=("DaskWorkersLost", "DaskWorkerMemoryFull", "DaskWorkerMemoryHigh")),
+    Cause(
+        "DaskMostWorkersPaused",
+        alerts=("DaskWorkersPaused", "DaskWorkerMemoryFull", "DaskWorkerMemoryHigh", "DaskStalled"),
+    ),
+    Cause("DaskWorkersPaused", alerts=("DaskWorkerMemoryFull", "DaskWorkerMemoryHigh")),
+    Cause("DaskWorkerMemoryFull", alerts=("DaskWorkerMemoryHigh",)),
+    Cause("DaskStalled", alerts=("DaskTaskStuck",)),
+    Cause("DaskErrorBudgetBurnFast", alerts=("DaskErrorBudgetBurnSlow", "DaskTasksFailing")),
+    Cause("OllamaGenerationHung", alerts=("OllamaGenerationFailing",)),
+    Cause("OllamaModelMissing", same=("target", "model"), alerts=("OllamaModelNotLoaded",)),
+    Cause("OllamaServiceLevelBurnFast", alerts=("OllamaServiceLevelBurnSlow",)),
+    Cause("OpenWebUINotReady", alerts=("OpenWebUINoModels", "OpenWebUIPartlyBlind")),
+    Cause("OpenWebUINoBackend", alerts=("OpenWebUIBackendDown", "OpenWebUIBackendSlow", "OpenWebUINoModels")),
+    Cause("OpenWebUIServiceLevelBurnFast", alerts=("OpenWebUIServiceLevelBurnSlow",)),
+    # The later stage of what was told before.
+    Cause("HostDiskFull", same=("host", "mountpoint"), alerts=("HostDiskFullSoon", "HostDiskFillingUp")),
+    Cause("HostDiskFullSoon", same=("host", "mountpoint"), alerts=("HostDiskFillingUp",)),
+    Cause("HostMemoryFull", same=("host",), alerts=("HostMemoryHigh", "HostMemoryPressure")),
+    Cause("HostOverheating", same=("host",), alerts=("HostHot",)),
+    Cause("HostGpuLost", same=("host",), alerts=("HostGpuExporterDown",)),
 )
 
 
-def inhibitions(config: Config) -> list[dict[str, Any]]:
+def inhibitions() -> list[dict[str, Any]]:
     """Alertmanager's inhibit_rules."""
-    return [*_graver(), *(_rule(cause) for cause in CAUSES), *_machines(config)]
+    return [*_graver(), *map(_rule, CAUSES)]
 
 
 def _graver() -> Iterator[dict[str, Any]]:
     """Of one alert at two severities, the graver is told."""
     for graver, lesser in (("critical", ("warning", "info")), ("warning", ("info",))):
         yield {
-            "source_matchers": [equals("severity", graver), differs("alertname"), equals(TEST, "")],
+            "source_matchers": [equals("severity", graver), equals(TEST, "")],
             "target_matchers": [one_of("severity", lesser), equals(TEST, "")],
-            "equal": list(_IDENTITY),
+            "equal": ["alertname", "cluster", "system", *LABELS],
         }
 
 
 def _rule(cause: Cause) -> dict[str, Any]:
     """A test must neither hide what is real nor be hidden by it."""
-    consequences = [one_of("alertname", cause.alerts)] if cause.alerts else [differs("alertname", cause.alert)]
+    if cause.alerts:
+        consequences = [one_of("alertname", cause.alerts)]
+    else:
+        consequences = [differs("alertname", cause.alert), *([equals("system", cause.system)] if cause.system else [])]
+    there = [differs(label) for label in cause.same]
     return {
-        "source_matchers": [
-            equals("alertname", cause.alert),
-            *(differs(label) for label in cause.same),
-            equals(TEST, ""),
-        ],
-        "target_matchers": [
-            *([one_of("system", cause.systems)] if cause.systems else []),
-            *consequences,
-            equals(TEST, ""),
-        ],
+        "source_matchers": [equals("alertname", cause.alert), *there, equals(TEST, "")],
+        "target_matchers": [*consequences, equals(TEST, "")],
         "equal": ["cluster", *cause.same],
     }
-
-
-def _machines(config: Config) -> Iterator[dict[str, Any]]:
-    """Targets on a machine, for their alerts that carry no `host`."""
-    names = HostNames.of(config)
-    on: dict[str, list[str]] = {host.name: [] for host in config.targets.hosts}
-    for system in SYSTEMS:
-        for target in getattr(config.targets, system):
-            address = urlsplit(target.scheduler if system == "dask" else target.url).hostname or ""
-            on.get(names.name_of(address), []).append(target.name)
-    for host, targets in on.items():
-        if targets:
-            yield {
-                "source_matchers": [equals("alertname", "HostDown"), equals("host", host), equals(TEST, "")],
-                "target_matchers": [
-                    one_of("target", targets),
-                    equals("host", ""),
-                    none_of("alertname", ["HostDown"]),
-                    equals(TEST, ""),
-                ],
-                "equal": ["cluster"],
-            }

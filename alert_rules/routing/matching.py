@@ -31,13 +31,6 @@ def one_of(label: str, values: Sequence[str]) -> str:
     return f"{label}=~{_quoted('|'.join(_escaped(value) for value in values))}"
 
 
-def none_of(label: str, values: Sequence[str]) -> str:
-    """The label has none of these values."""
-    if len(values) == 1:
-        return differs(label, values[0])
-    return f"{label}!~{_quoted('|'.join(_escaped(value) for value in values))}"
-
-
 def _escaped(value: str) -> str:
     """A regular expression of Go's that matches the text itself."""
     return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", value)

@@ -27,7 +27,7 @@ def settings(config: Config, *, bridge: str, token: Path) -> dict[str, Any]:
         "global": {"resolve_timeout": "5m", **account(told.mail)},
         "templates": [TEMPLATES],
         "route": made.root,
-        "inhibit_rules": inhibitions(config),
+        "inhibit_rules": inhibitions(),
         "receivers": receivers(config, made, bridge=bridge, token=token),
         "time_intervals": intervals(told),
     }
