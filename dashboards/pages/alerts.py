@@ -43,6 +43,7 @@ def page(_limits: Mapping[str, float]) -> Page:
             row(9, fired.history(), fired.when(), widths=(14, 10)),
             row(2, text("", _WORDS)),
             row(7, *notified.panels()),
+            row(6, *notified.by_sms()),
             row(12, firing.catalogue()),
         ],
         annotations=restarts_and_alerts(),

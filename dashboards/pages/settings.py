@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, State, plain, row, stat, table, text
-from dashboards.kit.house import GREEN, RED
-from dashboards.pages import queries
+from dashboards.kit import Page, Query, State, above, plain, row, stat, text
+from dashboards.kit.house import AMBER, GREEN, RED
+from dashboards.pages import configured
 from dashboards.pages.common import restarts_and_alerts
 
 _CHANGES = """\
@@ -17,34 +17,38 @@ the exporter takes changed targets by itself when it is sent a SIGHUP.
 | To change | edit | documented in |
 |---|---|---|
 | what is watched | `targets:` | docs/configuration.md |
-| the numbers beside this | `alerts: thresholds:` | alert_rules/defaults.yml |
+| the numbers above | `alerts: thresholds:` | alert_rules/defaults.yml |
+| who is told, and how | `people:`, `teams:`, `notifications:` | docs/configuration.md |
+| who may come in | `people:`, `grafana:`, then `cluster-ai grafana apply` | docs/configuration.md |
 | how long metrics are kept | `retention:` | docs/configuration.md |
+| language and theme | `grafana: language:`, `theme:` | docs/configuration.md |
 | where each part listens | `services:` | docs/running.md |
-| who may come in | Grafana, Administration, Users and access | Grafana's documentation |
 
-Nobody is notified by this version: Alertmanager has no receivers. `cluster-ai doctor` says what would make monitoring
-fail or mislead.
+`cluster-ai doctor` says what would make monitoring fail or mislead, `cluster-ai alerts routes` who would be told of an
+alert, `cluster-ai alerts test` whether it reaches them.
 """
 _READ = (State(0, "Old one in use", RED), State(1, "As written", GREEN))
 
 
-def page(limits: Mapping[str, float]) -> Page:
-    """Targets and versions, then the numbers in force and where each is changed."""
+def page(_limits: Mapping[str, float]) -> Page:
+    """Targets and versions, then people and the numbers in force, and where each is changed."""
     return Page(
         uid="settings",
         title="Settings",
         question="What does this installation watch, how, and where is each thing changed?",
         refresh="15s",
         rows=[
-            row(4, *_tiles()),
-            row(7, _watched(), _services(), widths=(14, 10)),
-            row(13, text("Numbers in force", _numbers(limits)), text("Where is it changed?", _CHANGES)),
+            row(3, *_configuration()),
+            row(3, *_kept()),
+            row(8, configured.watched(), configured.services(), widths=(14, 10)),
+            row(8, configured.people(), configured.ways(), widths=(14, 10)),
+            row(13, configured.numbers(), text("Where is it changed?", _CHANGES)),
         ],
         annotations=restarts_and_alerts(),
     )
 
 
-def _tiles() -> list[Any]:
+def _configuration() -> list[Any]:
     reloaded = " or ".join(
         f'label_replace({metric}, "part", "{part}", "", "")'
         for part, metric in (
@@ -84,6 +88,47 @@ def _tiles() -> list[Any]:
             empty="no exporter",
         ),
         stat(
+            "Looked at every",
+            description="Time between two scrapes of a target through the exporter, as it really is. 5 s is what is "
+            "configured; much more means that Prometheus cannot keep up.",
+            unit="s",
+            queries=[Query('max(prometheus_target_interval_length_seconds{interval="5s", quantile="0.5"})')],
+            levels=plain(),
+            empty="not scraped",
+            decimals=1,
+        ),
+        stat(
+            "Rules",
+            description="Alert and recording rules that Prometheus evaluates. The Alerts page lists every alert.",
+            unit="none",
+            queries=[Query("sum(prometheus_rule_group_rules)")],
+            levels=plain(),
+            empty="none",
+        ),
+        stat(
+            "Failed rules, 1 h",
+            description="Evaluations of rules that failed within the hour. Anything but 0: an alert may be blind. See "
+            "Prometheus's log.",
+            unit="none",
+            queries=[Query("sum(round(increase(prometheus_rule_evaluation_failures_total[1h])))")],
+            levels=above(1),
+            empty="none",
+        ),
+    ]
+
+
+def _kept() -> list[Any]:
+    return [
+        stat(
+            "Metrics kept for",
+            description="`retention: time:`. Metrics, and with them what fired, go when they are older, or before that "
+            "when their room is used up.",
+            unit="s",
+            queries=[Query("max(cluster_ai:retention:seconds)")],
+            levels=plain(),
+            empty="not told",
+        ),
+        stat(
             "Metrics on disk",
             description="Disk that the kept metrics take, the newest hours aside. The oldest go when it reaches the "
             "limit beside this.",
@@ -102,70 +147,35 @@ def _tiles() -> list[Any]:
             empty="not scraped",
         ),
         stat(
-            "Looked at every",
-            description="Time between two scrapes of a target through the exporter, as it really is. 5 s is what is "
-            "configured; much more means that Prometheus cannot keep up.",
-            unit="s",
-            queries=[Query('max(prometheus_target_interval_length_seconds{interval="5s", quantile="0.5"})')],
+            "People told",
+            description="People who get messages: operators and admins with an address, and viewers whom a route "
+            "names. 0: alerts fire and nobody hears.",
+            unit="none",
+            queries=[
+                Query(
+                    'count(cluster_ai:person:info{by_mail!=""} or cluster_ai:person:info{by_sms!=""})'
+                    " or sum(cluster_ai:retention:seconds) * 0"
+                )
+            ],
             levels=plain(),
+            states=[State(0, "nobody", AMBER)],
+            empty="not told",
+        ),
+        stat(
+            "Alertmanagers",
+            description="Alertmanagers that Prometheus sends to. None: alerts reach nobody.",
+            unit="none",
+            queries=[Query("min(prometheus_notifications_alertmanagers_discovered)")],
+            levels=plain(),
+            states=[State(0, "None", RED)],
             empty="not scraped",
-            decimals=1,
+        ),
+        stat(
+            "Silences",
+            description="Silences in force; the Alerts page leads to them.",
+            unit="none",
+            queries=[Query('sum(alertmanager_silences{state="active"})')],
+            levels=plain(),
+            empty="no Alertmanager",
         ),
     ]
-
-
-def _watched() -> Any:
-    by = "system, target"
-    info = " or ".join(f"max by ({by}, version) ({prefix}_info)" for prefix in queries.PREFIX.values())
-    took = " or ".join(f"max by ({by}) ({prefix}_scrape_duration_seconds)" for prefix in queries.PREFIX.values())
-    errors = " or ".join(
-        f"sum by ({by}) (round(increase({prefix}_collector_errors_total[24h])))" for prefix in queries.PREFIX.values()
-    )
-    dropped = " or ".join(f"max by ({by}) ({prefix}_series_dropped)" for prefix in queries.PREFIX.values())
-    return table(
-        "What is watched?",
-        description="Every target in cluster-ai.yml, its version, what it costs to look at, and calls that failed "
-        "within a day. Dropped series: raise the target's series_limit.",
-        columns=[
-            Column(title="System", field="system"),
-            Column(title="Target", field="target"),
-            Column(title="Version", field="version", query=info),
-            Column(title="Series", query=f"max by ({by}) (cluster_ai_exporter_target_series)", unit="short"),
-            Column(title="Dropped", query=dropped, unit="short"),
-            Column(title="Look takes", query=took, unit="s"),
-            Column(title="Failed, 24 h", query=errors, unit="short"),
-        ],
-        empty="no targets: list your systems in cluster-ai.yml",
-        sort="System",
-        descending=False,
-    )
-
-
-def _services() -> Any:
-    versions = " or ".join(
-        f"max by (job, instance, version) ({metric}_build_info)"
-        for metric in ("cluster_ai_exporter", "prometheus", "alertmanager", "node_exporter", "grafana")
-    )
-    return table(
-        "What runs here?",
-        description="The parts of the monitoring, their versions, and since when each runs. Parts that started "
-        "together were restarted together; one that is younger than the rest may have crashed.",
-        columns=[
-            Column(title="Part", field="job"),
-            Column(title="Address", field="instance"),
-            Column(title="Version", field="version", query=versions),
-            Column(
-                title="Started",
-                query='max by (job, instance) (process_start_time_seconds{job!="native"}) * 1000',
-                unit="dateTimeFromNow",
-            ),
-        ],
-        empty="the parts are not scraped",
-        sort="Part",
-        descending=False,
-    )
-
-
-def _numbers(limits: Mapping[str, float]) -> str:
-    lines = [f"| `{name}` | {value:g} |" for name, value in limits.items()]
-    return "\n".join(("| Threshold | in force |", "|---|---|", *lines))

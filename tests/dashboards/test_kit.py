@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from alert_rules.thresholds import defaults
 from dashboards.kit import AMBER, GREEN, RED, Column, Query, above, choice, plain, row, stat, table, text, timeseries
 from dashboards.kit.house import TASK_COLORS
-from tests.dashboards.reading import PAGES, named, panels
+from tests.dashboards.reading import named, panels
 
 LOOKS = {"description": "What good looks like and what to do.", "unit": "none", "levels": plain(), "empty": "none"}
 
@@ -84,10 +83,3 @@ def test_a_tile_without_a_value_is_grey_and_says_a_word(pair):
 
 def test_failed_tasks_alone_are_red():
     assert {state for state, color in TASK_COLORS.items() if color == RED} == {"error", "erred"}
-
-
-def test_every_threshold_of_the_defaults_is_on_a_page():
-    """Settings lists them all."""
-    listed = PAGES["settings"]["panels"]
-    words = " ".join(panel["options"]["content"] for panel in listed if panel["type"] == "text")
-    assert [name for name in defaults() if f"`{name}`" not in words] == []

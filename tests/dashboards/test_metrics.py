@@ -9,8 +9,8 @@ import pytest
 from promql_parser import parse
 
 from alert_rules import render
-from provisioning.config.model import Config
-from provisioning.config.targets import Targets
+from alert_rules.bridge.metrics import Metrics
+from provisioning.config.load import load
 from tests.dashboards.reading import Asked, queries, substituted
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +21,14 @@ each_query = pytest.mark.parametrize("asked", list(queries()), ids=str)
 
 
 def ours() -> frozenset[str]:
-    """Names of the goldens' samples, of the exporter's own metrics in docs/metrics.md, and of recording rules."""
+    """Names of the goldens' samples, of the exporter's own metrics in docs/metrics.md, of the SMS bridge, and of rules."""
     text = "".join(path.read_text() for path in (ROOT / "tests/golden").glob("*/*.txt"))
     samples = re.findall(r"^([a-z_0-9]+)[{ ]", text, re.MULTILINE)
     own = re.findall(r"`(cluster_ai_\w+)`", (ROOT / "docs/metrics.md").read_text())
-    rules = "".join(render.rules(Config(targets=Targets())).values())
+    rules = "".join(render.rules(load(ROOT / "provisioning/example.yml")).values())
     recorded = re.findall(r"record: (\S+)", rules)
-    return frozenset((*samples, *own, *recorded))
+    bridge = re.findall(r"^(cluster_ai_\w+)", Metrics().text(openmetrics=False), re.MULTILINE)
+    return frozenset((*samples, *own, *recorded, *bridge))
 
 
 EXPOSED = ours()
