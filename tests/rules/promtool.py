@@ -104,7 +104,7 @@ def _test(case: Case, used: set[str], asked: Sequence[str]) -> dict[str, Any]:
 
 def inputs(case: Case) -> list[Series]:
     """The recorded series, with what the case changes. AssertionError for a selector that matches none."""
-    found = [series for entry in case.pages for series in page(entry["page"], entry["labels"])]
+    found = [series for entry in case.pages for series in page(**entry)]
     for selector in (*case.given, *case.without, *case.gone):
         assert any(matches(series, selector) for series in found), f"{case}: {selector} matches no recorded series"
     return list(_changed(case, found))
@@ -119,7 +119,7 @@ def _changed(case: Case, found: Sequence[Series]) -> Iterator[Series]:
             if matches(series, selector):
                 value = given
         if any(matches(series, selector) for selector in case.gone):
-            value = f"{value.partition(' for ')[0]} for 1m; none"
+            value = f"{value.partition(' for ')[0]} for 1m; gone"
         yield Series(series.name, series.labels, value)
 
 

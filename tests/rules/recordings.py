@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from provisioning.config.durations import parse_duration
 TESTS = Path(__file__).parents[1]
 _LINE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+_REPEATED = re.compile(r"(\d+) x \(([^)]*)\)")
 _EPOCH = 1e9
 
 
@@ -28,8 +30,20 @@ class Series:
         return f"{self.name}{{{inner}}}"
 
 
-def page(path: str, labels: dict[str, str]) -> list[Series]:
-    """The series of a recorded page; what the page says itself wins over `labels`, as `honor_labels` has it."""
+def page(
+    page: str, labels: dict[str, str], only: Collection[str] = (), but: Mapping[str, str] | None = None
+) -> list[Series]:
+    """The series of a recorded page; what the page says itself wins over `labels`, as `honor_labels` has it.
+
+    With `only` and `but` it is further series of these names, with other labels; cases give them their samples.
+    """
+    series = _recorded(page, labels)
+    if but is None:
+        return series
+    return [replace(each, labels=each.labels | but, value="none") for each in series if each.name in only]
+
+
+def _recorded(path: str, labels: dict[str, str]) -> list[Series]:
     rows = _rows(path)
     newest = max((value for name, _, value in rows if _is_epoch(name, value)), default=0.0)
     series = [Series(name, {**labels, **own}, _as_recorded(name, value, newest)) for name, own, value in rows]
@@ -81,7 +95,7 @@ def samples(value: str, step: float, length: float) -> str:
         return f"{-_seconds(match[1] or '0s')}+{step}x{count}"
     parts: list[str] = []
     steps = 0
-    for piece in value.split(";"):
+    for piece in _REPEATED.sub(lambda match: "; ".join([match[2]] * int(match[1])), value).split(";"):
         number, _, lasting = piece.strip().partition(" for ")
         number, _, growth = number.partition(" +")
         here = int(_seconds(lasting) / step) if lasting else max(count - steps, 1)
@@ -91,8 +105,8 @@ def samples(value: str, step: float, length: float) -> str:
 
 
 def _run(number: str, growth: str, step: float, count: int) -> str:
-    if number == "none":
-        return f"_x{count}"
+    if number in ("none", "gone"):
+        return f"_x{count}" if number == "none" else f"stale _x{count}"
     each = 0.0
     if growth:
         match = re.fullmatch(r"(\S+)/(\S+)", growth)

@@ -11,6 +11,7 @@ from tests.rules.cases import FOLDER, Case, cases, read
 from tests.rules.promtool import Fired, run
 
 ALL = list(cases())
+pytestmark = pytest.mark.timeout(360)  # the first case of a file runs all of them
 
 
 @pytest.fixture(scope="session")
