@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import parse_qs, urlsplit
@@ -54,7 +55,7 @@ def _matcher(text: str) -> dict[str, object]:
         raise LookupError(f"the link has a matcher that is none: {text!r}")
     value = found[3].strip()
     if value.startswith('"') and value.endswith('"'):
-        value = value[1:-1]
+        value = json.loads(value)
     return {
         "name": found[1],
         "value": value,

@@ -17,7 +17,11 @@ _BEATS = 3  # pauses between two heartbeats after which a service would call
 
 async def healthy_hour(stage: Stage, watch: Watch) -> str:
     """What was wrong with it, in words; empty when all was quiet and the heartbeat never paused."""
-    await until(watch.quiet, QUIET, 0.5)
+
+    async def quiet() -> bool:
+        return not await watch.left()
+
+    await until(quiet, QUIET, 0.5)
     begun = time.time()
     await asyncio.sleep(HOUR / stage.factor)
     messages = stage.ledger.since(begun)

@@ -31,8 +31,8 @@ class Message:
 
     @property
     def resolved(self) -> bool:
-        """Whether it says that something is mended."""
-        return "resolved" in (self.subject or self.text).lower()
+        """Whether it says that all is mended."""
+        return (self.subject or self.text).lstrip("[").startswith("RESOLVED")
 
     @property
     def whole(self) -> str:
@@ -43,6 +43,8 @@ class Ledger:
     """Every message so far; may be added to from any thread."""
 
     def __init__(self) -> None:
+        self.sources: list[Callable[[], list[Message]]] = []
+        """Those who keep their messages themselves."""
         self._messages: list[Message] = []
         self._lock = threading.Lock()
 
@@ -52,7 +54,8 @@ class Ledger:
 
     def since(self, begun: float, until: float = float("inf")) -> list[Message]:
         with self._lock:
-            return [one for one in self._messages if begun <= one.at < until]
+            found = [*self._messages, *(one for source in self.sources for one in source())]
+        return sorted((one for one in found if begun <= one.at < until), key=lambda one: one.at)
 
 
 class MailServer:

@@ -35,6 +35,8 @@ class Scenario(Strict):
     """A name under `audiences`."""
     within: float = Field(60.0, gt=0)
     """Seconds of this clock, beyond the alert's own `for`, until it must fire."""
+    ends_within: float = Field(60.0, gt=0)
+    """Seconds of this clock from the mending until the alert must end; long windows take their time."""
     hold: float = Field(0.0, ge=0)
     """Seconds of production that the fault goes on after people were told."""
     beside: list[str] = []
@@ -42,10 +44,17 @@ class Scenario(Strict):
     needs: list[Literal["dask", "ollama", "openwebui", "machine", "disk", "grafana"]] = []
     """What must be there, beside the system itself."""
     acknowledge: bool = False
+    lingers: bool = False
+    """The alert remembers for an hour: the next scenarios, of other targets, are played meanwhile."""
     resolves: bool = True
     """False where nobody can be told of the end, because it ends what tells."""
     fast: bool = False
     """Whether `make test-real` runs it."""
+
+    @property
+    def subject(self) -> str:
+        """The target or machine that it is about; empty for the stack itself."""
+        return self.labels.get("target") or self.labels.get("host") or ""
 
     @property
     def all_needs(self) -> list[str]:
@@ -81,8 +90,8 @@ class Scenarios(Strict):
         for one in self.scenarios:
             if one.told not in self.audiences:
                 raise ValueError(f"{one.name}: no audience is called {one.told!r}")
-            if (one.alert is None) != (self.audiences[one.told] == {}):
-                raise ValueError(f"{one.name}: an alert tells somebody, and nothing else does")
+            if one.alert is None and self.audiences[one.told]:
+                raise ValueError(f"{one.name}: nobody can be told without an alert")
         return self
 
 

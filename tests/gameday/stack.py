@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import yaml
 
 from compose.native import prepare, start
 from compose.native.child import Pace
@@ -19,6 +20,7 @@ from compose.native.ports import Address
 from compose.native.prepare import Plan, Say, Wishes
 from compose.native.record import ServiceRecord
 from compose.native.service import Condition, Service
+from provisioning.config.notifications import Timing
 from tests.gameday.scaling import scale_files
 
 SECOND = "alertmanager-2"
@@ -37,6 +39,7 @@ def paced(state: State, config: Path, factor: float, pair: tuple[Address, Addres
         return data
 
     scale_files(state.rendered, factor, change)
+    plan = dataclasses.replace(plan, services=[_bridged(one, config, state, factor) for one in plan.services])
     if pair is None:
         return plan
     first = next(service for service in plan.services if service.name == "alertmanager")
@@ -45,6 +48,22 @@ def paced(state: State, config: Path, factor: float, pair: tuple[Address, Addres
     others = [service for service in plan.services if service is not first]
     plan.record.services.append(ServiceRecord(SECOND, Condition.STARTING))
     return dataclasses.replace(plan, services=[*others, *both])
+
+
+def _bridged(service: Service, config: Path, state: State, factor: float) -> Service:
+    """The SMS bridge reads how often messages repeat from cluster-ai.yml itself, so it gets one at this pace."""
+    if service.name != "sms_bridge":
+        return service
+    data = yaml.safe_load(config.read_text())
+    given = data["notifications"].get("timing", {})
+    timing = Timing.model_validate(given)
+    data["notifications"]["timing"] = {
+        name: f"{round(getattr(timing, name) / factor * 1000)}ms" for name in Timing.model_fields
+    }
+    faster = state.rendered / "cluster-ai.yml"
+    faster.write_text(yaml.safe_dump(data, sort_keys=False))
+    command = tuple(str(faster) if word == str(config) else word for word in service.command)
+    return dataclasses.replace(service, command=command)
 
 
 def _paired(service: Service, own: Address, other: Address, factor: float) -> Service:

@@ -31,6 +31,7 @@ from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DISK_MB = 48
+CLUSTERS = ("dask-a", "dask-b")  # one where faults pass quickly, one where they are told for an hour
 Say = Callable[[str], None]
 _WITHOUT = {
     "dask": "no Dask cluster was started",
@@ -72,7 +73,7 @@ class Stage:
         self.state = State(folder / "state")
         self.config_file = folder / "cluster-ai.yml"
         self.config: dict[str, Any] = {}
-        self.dask: Dask | None = None
+        self.dask: dict[str, Dask] = {}
         self.ollama: ollama.Ollama | None = None
         self.openwebui: openwebui.Chat | None = None
         self.machine: Machine | None = None
@@ -98,13 +99,13 @@ class Stage:
         return f"http://127.0.0.1:{getattr(self.ports, 'second' if service == SECOND else service)}"
 
     def pid(self, name: str) -> int:
-        """Of a process by its name: `dask.scheduler`, `ollama.runner`, `openwebui`, or a service such as `exporter`.
+        """Of a process by its name: `dask-a.scheduler`, `ollama.runner`, `openwebui`, or a service such as `exporter`.
 
         Raises LookupError while there is none.
         """
         system, _, part = name.partition(".")
-        if system == "dask" and self.dask is not None:
-            return self.dask.pid(part)
+        if system in self.dask:
+            return self.dask[system].pid(part)
         if system == "ollama" and self.ollama is not None:
             return self.ollama.pid(part)
         if system == "openwebui" and self.openwebui is not None:
@@ -126,7 +127,7 @@ class Stage:
     def lacks(self, need: str) -> str | None:
         """Why a scenario that needs this cannot be played; None when it can."""
         there = {
-            "dask": self.dask,
+            "dask": self.dask or None,
             "ollama": self.ollama,
             "openwebui": self.openwebui,
             "machine": self.machine,
@@ -193,22 +194,23 @@ class Stage:
             targets["ollama"] = await self._start_ollama()
         if "openwebui" in self._systems and self.ollama is not None:
             targets["openwebui"] = await self._start_openwebui()
+        targets["hosts"] = [{"name": people.HERE, "node_exporter": self.url("node_exporter")}]
         if "host" in self._systems:
             self.machine = Machine(self.ports.machine, self.url("node_exporter"))
             self.machine.start()
             self._undo.callback(self.machine.stop)
             url = self.machine.url
             self._mount_disk()
-            targets["hosts"] = [{"name": "gpu-1", "node_exporter": url, "gpu_exporter": f"{url}/gpu"}]
+            targets["hosts"].append({"name": "gpu-1", "node_exporter": url, "gpu_exporter": f"{url}/gpu"})
         return {name: entries for name, entries in targets.items() if entries}
 
     async def _start_dask(self) -> list[dict[str, Any]]:
-        folder = self._folder("dask")
-        self.dask = Dask(folder)
-        self._undo.push_async_callback(self.dask.stop)
-        await self.dask.start()
-        self._say("Dask: a real cluster of three workers")
-        return [{"name": "main", "scheduler": self.dask.address}]
+        for name in CLUSTERS:
+            self.dask[name] = Dask(self._folder(name))
+            self._undo.push_async_callback(self.dask[name].stop)
+            await self.dask[name].start()
+        self._say(f"Dask: {len(CLUSTERS)} real clusters of three workers")
+        return [{"name": name, "scheduler": cluster.address} for name, cluster in self.dask.items()]
 
     async def _start_ollama(self) -> list[dict[str, Any]]:
         self.ollama = ollama.find(self._folder("ollama"))
@@ -221,7 +223,7 @@ class Stage:
         self._say(f"Ollama: a real one, {self.ollama.binary}, version {version}")
         probe = {"enabled": True, "every": "5s", "timeout": "3s"}
         return [
-            {"name": "gpu", "url": self.ollama.url, "must_be_loaded": [ollama.TINY], "generation_probe": probe},
+            {"name": "ollama-a", "url": self.ollama.url, "must_be_loaded": [ollama.TINY], "generation_probe": probe},
         ]
 
     async def _start_openwebui(self) -> list[dict[str, Any]]:
@@ -234,7 +236,7 @@ class Stage:
         await self.openwebui.begin()
         self._say("Open WebUI: a real one")
         key_file = str(self.openwebui.key_file)
-        return [{"name": "chat", "url": self.openwebui.url, "api_key_file": key_file, "refresh": "5s"}]
+        return [{"name": "chat-a", "url": self.openwebui.url, "api_key_file": key_file, "refresh": "5s"}]
 
     def _mount_disk(self) -> None:
         """A file as a disk, with a file system that a real one would have; only root may."""

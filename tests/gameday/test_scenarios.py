@@ -11,7 +11,7 @@ from tests.gameday.scenario import Scenarios, load
 GOOD = {
     "name": "one",
     "system": "dask",
-    "break": [{"kill": {"process": "dask.scheduler"}}],
+    "break": [{"kill": {"process": "dask-a.scheduler"}}],
     "alert": "DaskSchedulerDown",
     "told": "page",
 }
@@ -28,8 +28,7 @@ def listed(**changes: object) -> Scenarios:
         ({"break": [{"kil": {}}]}, "no action is called 'kil'; there are "),
         ({"break": [{"kill": {"proces": "x"}}]}, "kill: missing a required argument: 'process'"),
         ({"told": "everybody"}, "no audience is called 'everybody'"),
-        ({"told": "nobody"}, "an alert tells somebody, and nothing else does"),
-        ({"alert": None}, "an alert tells somebody, and nothing else does"),
+        ({"alert": None}, "nobody can be told without an alert"),
         ({"color": "red"}, "Extra inputs are not permitted"),
     ],
 )

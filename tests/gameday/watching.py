@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ from tests.gameday.stage import Stage
 
 _EVERY = 0.25  # s
 _ALWAYS = frozenset({"Watchdog"})
-_OWN = frozenset({"alertname", "severity", "system"})
+_OWN = frozenset({"alertname", "severity", "system", "cluster"})
 
 
 @dataclass
@@ -39,6 +39,11 @@ class Episode:
     def title(self) -> str:
         where = ",".join(value for key, value in sorted(self.labels.items()) if key not in _OWN)
         return f"{self.name}({where})" if where else self.name
+
+    @property
+    def subject(self) -> str:
+        """The target or machine that it is about; empty for the stack itself."""
+        return self.labels.get("target") or self.labels.get("host") or ""
 
     def fits(self, name: str, labels: Mapping[str, str]) -> bool:
         return self.name == name and labels.items() <= self.labels.items()
@@ -69,9 +74,9 @@ class Watch:
         """What fired at some time since."""
         return [one for one in self.episodes if one.ended is None or one.ended > begun]
 
-    async def pending(self) -> set[str]:
-        """Names of alerts that wait for their `for` to pass."""
-        return {one["labels"]["alertname"] for one in await self._alerts() if one["state"] == "pending"}
+    def begun_since(self, begun: float) -> list[Episode]:
+        """What began to fire since."""
+        return [one for one in self.episodes if one.begun >= begun]
 
     async def waits(self) -> dict[str, float]:
         """`for` of each alert, as it runs here."""
@@ -90,10 +95,11 @@ class Watch:
             return [one for one in found if one["labels"]["alertname"] not in _ALWAYS]
         return []
 
-    async def quiet(self) -> bool:
-        """Whether nothing fires, nothing waits to, and no Alertmanager has anything left."""
+    async def left(self, but: Collection[str] = ()) -> list[str]:
+        """What fires or is still with an Alertmanager, `but` for what is about these."""
         held = [one for service in ("alertmanager", SECOND) for one in await self.held(service)]
-        return not (self.firing() or held or await self.pending() - _ALWAYS)
+        found = [*self.firing(), *(Episode(one["labels"], "", 0.0) for one in held)]
+        return sorted({one.title for one in found if one.subject not in but})
 
     async def settled(self) -> bool:
         """Whether every target has been up for long enough that ranges have something to hold."""

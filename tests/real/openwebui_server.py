@@ -199,8 +199,9 @@ class OpenWebUI:
         self.url = ""
         self.http = httpx.Client(trust_env=False)
 
-    def start(self, **more: str) -> None:
-        port = free_port()
+    def start(self, port: int = 0, **more: str) -> None:
+        """Return once it is ready. Without a `port`, another one each time."""
+        port = port or free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
         data = self._folder / "data"

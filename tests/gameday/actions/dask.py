@@ -11,30 +11,26 @@ from tests.gameday.systems.dask import WORKERS
 
 
 @action
-async def work(stage: Stage, what: str, **arguments: Any) -> AsyncIterator[None]:
+async def work(stage: Stage, cluster: str, what: str, **arguments: Any) -> AsyncIterator[None]:
     """A client has work done: a method of dask_work.Work. It is forgotten when the client ends."""
-    assert stage.dask is not None
-    async with stage.dask.client() as client:
+    async with stage.dask[cluster].client() as client:
         await client.do(what, **arguments)
         yield
 
 
 @action
-async def block_loop(stage: Stage, seconds: float, every: float) -> AsyncIterator[None]:
+async def block_loop(stage: Stage, cluster: str, seconds: float, every: float) -> AsyncIterator[None]:
     """The scheduler computes something in its event loop, for so long, so often."""
-    assert stage.dask is not None
-    async with stage.dask.client() as client:
+    async with stage.dask[cluster].client() as client:
         await client.do("block_loop", seconds=seconds, every=every)
         yield
         await client.do("free_loop")
 
 
 @action
-async def no_workers(stage: Stage) -> AsyncIterator[None]:
+async def no_workers(stage: Stage, cluster: str) -> AsyncIterator[None]:
     """Every worker and its nanny is killed."""
-    assert stage.dask is not None
     for name in WORKERS:
-        stage.dask.kill(name)
+        stage.dask[cluster].kill(name)
     yield
-    for name in WORKERS:
-        stage.dask.start_again(name)
+    await stage.dask[cluster].whole()

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from tests.gameday.actions.registry import action
 from tests.gameday.stage import Stage
+from tests.gameday.systems.machine import Changes
 
 
 @action
-async def machine_says(
-    stage: Stage, values: dict[str, float] | None = None, lines: list[str] | None = None
-) -> AsyncIterator[None]:
-    """The second machine's node_exporter gives these values in place of its own, and these lines besides."""
+async def machine_says(stage: Stage, **changes: Any) -> AsyncIterator[None]:
+    """The second machine's exporters say something else: see machine.Changes."""
     assert stage.machine is not None
-    stage.machine.changes = values or {}
-    stage.machine.added = lines or []
+    stage.machine.changes = Changes(**changes)
     yield
-    stage.machine.changes = {}
-    stage.machine.added = []
+    stage.machine.changes = Changes()
 
 
 @action
@@ -48,10 +47,22 @@ async def full_disk(stage: Stage, share: float = 0.99) -> AsyncIterator[None]:
 
 
 @action
+async def no_inodes(stage: Stage) -> AsyncIterator[None]:
+    """Very many small files on a small disk."""
+    assert stage.disk is not None
+    folder = stage.disk / "many"
+    folder.mkdir()
+    free = os.statvfs(stage.disk).f_ffree
+    await asyncio.to_thread(_touch_all, folder, free - 10)
+    yield
+    shutil.rmtree(folder)
+
+
+@action
 async def filling_disk(stage: Stage, megabytes_per_second: float) -> AsyncIterator[None]:
     """A small disk of this machine fills up little by little."""
     assert stage.disk is not None
-    ballast = stage.disk / "ballast"
+    ballast = stage.disk / "growing"
 
     async def fill() -> None:
         with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
@@ -73,6 +84,11 @@ async def read_only_disk(stage: Stage) -> AsyncIterator[None]:
     _remount(stage.disk, "ro")
     yield
     _remount(stage.disk, "rw")
+
+
+def _touch_all(folder: Path, count: int) -> None:
+    for number in range(count):
+        (folder / str(number)).touch()
 
 
 def _remount(disk: Path, how: str) -> None:

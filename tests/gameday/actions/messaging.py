@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from tests.gameday.actions.registry import action
 from tests.gameday.stage import Stage
+from tests.standins.twilio import Fault
 
 
 @action
@@ -25,8 +26,19 @@ async def mail_refuses(stage: Stage, answer: str) -> AsyncIterator[None]:
 
 
 @action
-async def twilio_fails(stage: Stage, status: int = 201, delay: float = 0.0) -> AsyncIterator[None]:
-    """Twilio answers with another status, or late."""
-    stage.phones.status, stage.phones.delay = status, delay
+async def twilio_fails(stage: Stage, fault: str, slowness: float = 1.0) -> AsyncIterator[None]:
+    """Every message meets a fault: a name of twilio.Fault."""
+    stage.phones.slowness = slowness
+    stage.phones.fail_always(Fault[fault])
     yield
-    stage.phones.status, stage.phones.delay = 201, 0.0
+    stage.phones.fail_always(None)
+
+
+@action
+async def wrong_secret(stage: Stage, file: str) -> AsyncIterator[None]:
+    """A secret was changed elsewhere: the file that the stack has is no longer right."""
+    path = stage.folder / "secrets" / file
+    right = path.read_text()
+    path.write_text("revoked")
+    yield
+    path.write_text(right)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import httpx
@@ -45,3 +47,54 @@ async def thrash(stage: Stage, pause: float = 1.0) -> AsyncIterator[None]:
     await asyncio.wait({asking})
     await asyncio.to_thread(server.generate)
     server.asking = True
+
+
+@action
+async def delete_model(stage: Stage) -> AsyncIterator[None]:
+    """The model that must be in memory is removed from the disk."""
+    server = stage.ollama
+    assert server is not None
+    server.asking = False
+    await asyncio.to_thread(server.delete, TINY)
+    yield
+    await asyncio.to_thread(server.create, TINY)
+    await asyncio.to_thread(server.generate)
+    server.asking = True
+
+
+@action
+async def freeze_runner(stage: Stage) -> AsyncIterator[None]:
+    """SIGSTOP for the process that computes the answers; Ollama itself goes on. Nobody else asks."""
+    server = stage.ollama
+    assert server is not None
+    server.asking = False
+    await asyncio.sleep(1)  # the last answer
+    runners = server.runners()
+    for runner in runners:
+        os.kill(runner, signal.SIGSTOP)
+    yield
+    for runner in runners:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(runner, signal.SIGCONT)
+    await asyncio.to_thread(server.generate)
+    server.asking = True
+
+
+@action
+async def stutter(stage: Stage, still: float, moving: float) -> AsyncIterator[None]:
+    """It stands still again and again, each time too short to be told."""
+    pid = stage.pid("ollama.server")
+
+    async def go() -> None:
+        while True:
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(still)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await asyncio.sleep(moving)
+
+    going = asyncio.create_task(go())
+    yield
+    going.cancel()
+    await asyncio.wait({going})

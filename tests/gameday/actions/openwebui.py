@@ -33,11 +33,33 @@ async def settings(stage: Stage, set: dict[str, object], back: dict[str, object]
 
 
 @action
-async def wrong_backend(stage: Stage) -> AsyncIterator[None]:
-    """Its address of Ollama is one where nobody listens; Ollama itself is well."""
+async def backends(stage: Stage, urls: list[str]) -> AsyncIterator[None]:
+    """Its addresses of Ollama are these: {ollama} stands for the right one, {port} for its port, {dead} for nobody."""
     chat = stage.openwebui
     assert chat is not None
-    urls = [f"http://127.0.0.1:{free_port()}"]
-    await asyncio.to_thread(chat.admin.configure, "/ollama/config", OLLAMA_BASE_URLS=urls)
+    port, dead = chat.ollama_url.rpartition(":")[2], f"http://127.0.0.1:{free_port()}"
+    filled = [url.format(ollama=chat.ollama_url, port=port, dead=dead) for url in urls]
+    await asyncio.to_thread(chat.admin.configure, "/ollama/config", OLLAMA_BASE_URLS=filled)
     yield
     await asyncio.to_thread(chat.admin.configure, "/ollama/config", OLLAMA_BASE_URLS=[chat.ollama_url])
+
+
+@action
+async def lose_key_file(stage: Stage) -> AsyncIterator[None]:
+    """The file with the API key is gone."""
+    chat = stage.openwebui
+    assert chat is not None
+    away = chat.key_file.with_name("away")
+    chat.key_file.rename(away)
+    yield
+    away.rename(chat.key_file)
+
+
+@action
+async def lose_data(stage: Stage) -> AsyncIterator[None]:
+    """It starts without its data, as after a volume that was not mounted."""
+    chat = stage.openwebui
+    assert chat is not None
+    await asyncio.to_thread(chat.restart_with, "empty")
+    yield
+    await asyncio.to_thread(chat.restart_with, "data")

@@ -13,18 +13,14 @@ from tests.gameday.stage import Stage
 from tests.gameday.systems.dask import worker_pid
 from tests.gameday.waiting import surely
 
-_OURS = ("dask", "ollama", "openwebui")
-
 
 @action
-async def kill(stage: Stage, process: str, *, nanny: bool = False) -> AsyncIterator[None]:
-    """kill -9. Services come back by themselves, systems when it is over; a Dask worker with a `nanny` by that."""
+async def kill(stage: Stage, process: str) -> AsyncIterator[None]:
+    """kill -9. Services come back by themselves, systems when it is over, a Dask worker without its nanny by that."""
     system, _, part = process.partition(".")
-    if system == "dask" and stage.dask is not None:
-        if nanny:
-            os.kill(await worker_pid(stage.dask, part), signal.SIGKILL)
-        else:
-            stage.dask.kill(part)
+    cluster = stage.dask.get(system)
+    if cluster is not None:
+        cluster.kill(part)
     elif system == "ollama" and stage.ollama is not None:
         stage.ollama.kill()
     elif system == "openwebui" and stage.openwebui is not None:
@@ -32,25 +28,37 @@ async def kill(stage: Stage, process: str, *, nanny: bool = False) -> AsyncItera
     else:
         os.kill(stage.pid(process), signal.SIGKILL)
     yield
-    if system == "dask" and stage.dask is not None and not nanny:
-        stage.dask.start_again(part)
+    if cluster is not None:
+        await cluster.whole()
     elif system == "ollama" and stage.ollama is not None:
         await stage.ollama.start_again()
     elif system == "openwebui" and stage.openwebui is not None:
         await stage.openwebui.start_again()
-    elif system not in _OURS:
+    else:
         await _comes_back(stage, process)
+
+
+@action
+async def kill_worker(stage: Stage, cluster: str, worker: str) -> AsyncIterator[None]:
+    """kill -9 of a worker below its nanny, which starts another."""
+    os.kill(await worker_pid(stage.dask[cluster], worker), signal.SIGKILL)
+    yield
+    await stage.dask[cluster].whole()
 
 
 @action
 async def freeze(stage: Stage, process: str) -> AsyncIterator[None]:
     """SIGSTOP: it keeps its port and answers nobody; SIGCONT when it is over."""
-    pid = stage.pid(process)
+    system, _, part = process.partition(".")
+    cluster = stage.dask.get(system)
+    pid = await worker_pid(cluster, part) if cluster is not None and part != "scheduler" else stage.pid(process)
     os.kill(pid, signal.SIGSTOP)
     yield
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
-    if process.partition(".")[0] not in _OURS:
+    if cluster is not None:
+        await cluster.whole()
+    elif system not in ("ollama", "openwebui"):
         await _comes_back(stage, process)
 
 
@@ -71,12 +79,11 @@ async def keep_killing(stage: Stage, process: str) -> AsyncIterator[None]:
 
 
 @action
-async def restart(stage: Stage, process: str) -> AsyncIterator[None]:
-    """kill -9 of a part of the Dask cluster, and at once a new one."""
-    assert stage.dask is not None
-    part = process.partition(".")[2]
-    stage.dask.kill(part)
-    stage.dask.start_again(part)
+async def restart_scheduler(stage: Stage, cluster: str) -> AsyncIterator[None]:
+    """kill -9 of a scheduler, and at once a new one."""
+    stage.dask[cluster].kill("scheduler")
+    stage.dask[cluster].start_scheduler()
+    await stage.dask[cluster].whole()
     yield
 
 

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 
 from tests.gameday.waiting import surely
@@ -112,12 +113,27 @@ class Dask(Cluster):
         process = self._scheduler if name == "scheduler" else self.workers[name]
         return [] if process is None else [process.pid, *(child.pid for child in _children(process))]
 
-    def start_again(self, name: str) -> None:
-        """What was killed, under its old name."""
-        if name == "scheduler":
+    def start_again(self) -> None:
+        """Whatever has ended, under its old name: workers end without their scheduler, and something starts them."""
+        assert self._scheduler is not None
+        if self._scheduler.poll() is not None:
             self.start_scheduler()
-        else:
-            self.start_worker(name, memory=MEMORY)
+        for name, process in list(self.workers.items()):
+            if process.poll() is not None:
+                self.start_worker(name, memory=MEMORY)
+
+    async def whole(self) -> None:
+        """Returns once every worker has joined, restarting those that give up meanwhile. Raises TimeoutError."""
+
+        async def joined() -> bool:
+            self.start_again()
+            page = f"http://127.0.0.1:{self.dashboard_port}/json/counts.json"
+            async with httpx.AsyncClient(trust_env=False) as http:
+                with contextlib.suppress(httpx.HTTPError, ValueError):
+                    return (await http.get(page)).json()["workers"] == len(self.workers)
+            return False
+
+        await surely(joined, "every worker to join its scheduler", 60)
 
     def kill(self, name: str) -> None:
         """The process and all below it, at once, and nobody starts it again."""

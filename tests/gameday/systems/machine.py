@@ -1,40 +1,46 @@
 """A second machine: this one's own node_exporter page with some numbers changed, because clocks and fans are not ours.
 
-It also has a GPU, as dcgm-exporter shows one.
+It also has two GPUs, as dcgm-exporter shows them.
 """
 
 from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 
 _SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{[^}]*\})? (\S+)$")
-_GPU = """\
-# TYPE DCGM_FI_DEV_GPU_TEMP gauge
-DCGM_FI_DEV_GPU_TEMP{gpu="0",UUID="GPU-0",device="nvidia0",modelName="NVIDIA A100"} 45
-# TYPE DCGM_FI_DEV_GPU_UTIL gauge
-DCGM_FI_DEV_GPU_UTIL{gpu="0",UUID="GPU-0",device="nvidia0",modelName="NVIDIA A100"} 20
-# TYPE DCGM_FI_DEV_FB_FREE gauge
-DCGM_FI_DEV_FB_FREE{gpu="0",UUID="GPU-0",device="nvidia0",modelName="NVIDIA A100"} 30000
-# TYPE DCGM_FI_DEV_FB_USED gauge
-DCGM_FI_DEV_FB_USED{gpu="0",UUID="GPU-0",device="nvidia0",modelName="NVIDIA A100"} 10000
-# TYPE DCGM_FI_DEV_XID_ERRORS gauge
-DCGM_FI_DEV_XID_ERRORS{gpu="0",UUID="GPU-0",device="nvidia0",modelName="NVIDIA A100"} 0
-"""
+_GPU = "".join(
+    f'DCGM_FI_DEV_{name}{{gpu="{number}",UUID="GPU-{number}",device="nvidia{number}",modelName="A100"}} {value}\n'
+    for number in (0, 1)
+    for name, value in (("GPU_TEMP", 45), ("GPU_UTIL", 20), ("FB_FREE", 30000), ("FB_USED", 10000), ("XID_ERRORS", 0))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What is different on the second machine. Names may have labels, as they stand on the page."""
+
+    values: Mapping[str, float] = field(default_factory=dict)
+    more: Mapping[str, float] = field(default_factory=dict)
+    """Added to the values."""
+    lines: Sequence[str] = ()
+    """What node_exporter's page has besides."""
+    without: Sequence[str] = ()
+    """Texts whose lines are missing."""
 
 
 class Machine:
     """Both exporters of the machine, on one port: `/metrics` and `/gpu/metrics`."""
 
     def __init__(self, port: int, node_exporter: str) -> None:
-        self.url = f"http://127.0.0.1:{port}"
-        self.changes: dict[str, float] = {}
-        """Values by name, or by name with labels as they stand on the page."""
-        self.added: list[str] = []
-        """Lines that the page has besides."""
+        # The rules take a loopback address for this machine, which cannot be gone. Written like this it is none.
+        self.url = f"http://[::ffff:127.0.0.1]:{port}"
+        self.changes = Changes()
         self.silent = False
         self._node_exporter = node_exporter
         machine = self
@@ -67,13 +73,21 @@ class Machine:
 
     def page(self, *, gpu: bool) -> str:
         """What one of its exporters says now."""
+        changes = self.changes
         text = _GPU if gpu else httpx.get(f"{self._node_exporter}/metrics", trust_env=False, timeout=10).text
-        return "".join(f"{self._changed(line)}\n" for line in (*text.splitlines(), *([] if gpu else self.added)))
+        lines = (line for line in text.splitlines() if not any(part in line for part in changes.without))
+        changed = [_changed(line, changes) for line in lines]
+        return "".join(f"{line}\n" for line in (*changed, *(() if gpu else changes.lines)))
 
-    def _changed(self, line: str) -> str:
-        found = _SAMPLE.match(line)
-        if found is None:
-            return line
-        name, labels = found[1], found[2] or ""
-        value = self.changes.get(f"{name}{labels}", self.changes.get(name))
-        return line if value is None else f"{name}{labels} {value!r}"
+
+def _changed(line: str, changes: Changes) -> str:
+    found = _SAMPLE.match(line)
+    if found is None:
+        return line
+    name, labels = found[1], found[2] or ""
+    for key in (f"{name}{labels}", name):
+        if key in changes.values:
+            return f"{name}{labels} {changes.values[key]!r}"
+        if key in changes.more:
+            return f"{name}{labels} {float(found[3]) + changes.more[key]!r}"
+    return line

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.real.openwebui_server import OpenWebUI, Person
 
 
@@ -24,14 +25,17 @@ class Chat(OpenWebUI):
     """The server; what it knows outlives a restart, and so does its port."""
 
     def __init__(self, folder: Path, ollama_url: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         super().__init__(folder, OLLAMA_BASE_URLS=ollama_url, ENABLE_OPENAI_API="false")
         self.ollama_url = ollama_url
         self.key_file = folder / "key"
+        self.key_file.touch(mode=0o600)
+        self._port = free_port()
         self.admin: Person
 
     async def begin(self) -> None:
         """The server, and its first user, who is the administrator."""
-        await asyncio.to_thread(self.start)
+        await self.start_again()
         self.admin = await asyncio.to_thread(self.sign_up, "Ada")
         self.new_key()
 
@@ -57,4 +61,9 @@ class Chat(OpenWebUI):
 
     async def start_again(self) -> None:
         """After `kill`."""
-        await asyncio.to_thread(self.start)
+        await asyncio.to_thread(self.start, self._port)
+
+    def restart_with(self, data: str) -> None:
+        """With the data folder of that name, where it always was."""
+        self.stop()
+        self.start(self._port, DATA_DIR=str(self._folder / data))
