@@ -40,8 +40,9 @@ def page(_limits: Mapping[str, float]) -> Page:
         rows=[
             row(4, *_tiles()),
             row(8, firing.now()),
-            row(9, fired.history(), fired.when(), widths=(14, 10)),
-            row(2, text("", _WORDS)),
+            row(3, text("", _WORDS)),
+            row(8, fired.history()),
+            row(8, fired.when()),
             row(7, *notified.panels()),
             row(6, *notified.by_sms()),
             row(12, firing.catalogue()),
@@ -89,7 +90,7 @@ def _tiles() -> list[Any]:
             empty="no Alertmanager",
         ),
         stat(
-            "Messages failed, 24 h",
+            "Undelivered, 24 h",
             description="Messages within a day that Alertmanager or the SMS bridge could not deliver. Anything but 0 "
             "means that people did not hear: see `Do messages go out?`.",
             unit="none",

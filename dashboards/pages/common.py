@@ -42,9 +42,10 @@ def restarts_and_alerts() -> list[dict[str, Any]]:
         annotation("New versions", _NEW_VERSIONS, "{{system}} {{target}} is now {{version}}", color=BLUE),
         annotation(
             "Alerts",
-            'ALERTS{alertstate="firing", alertname!="Watchdog"}',
-            "{{alertname}} {{target}} {{host}}",
+            "cluster_ai:alert_since:seconds * 1000",
+            "{{alertname}} {{target}} {{host}}: began",
             color=RED,
+            at_value=True,
         ),
     ]
 

@@ -112,7 +112,7 @@ def numbers() -> Any:
         columns=[
             Column(title="Threshold", field="threshold", width=330),
             Column(title="Only for", field="target"),
-            Column(title="In force", query=f"max by (threshold, target) ({named})", unit="none", width=110),
+            Column(title="In force", query=f"max by (threshold, target) ({named})", unit="string"),
         ],
         empty="no rules",
         sort="Threshold",

@@ -47,7 +47,7 @@ def now() -> Any:
                 title="Severity",
                 query=f"max by ({_LABELS}) ({critical} * 0 or {warning} * 1 or {_FIRING} * 2)",
                 states=(State(0, "critical", RED), State(1, "warning", AMBER), State(2, "info", BLUE)),
-                width=85,
+                width=100,
             ),
             Column(
                 title="Alert",

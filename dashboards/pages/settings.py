@@ -41,7 +41,7 @@ def page(_limits: Mapping[str, float]) -> Page:
             row(3, *_configuration()),
             row(3, *_kept()),
             row(8, configured.watched(), configured.services(), widths=(14, 10)),
-            row(8, configured.people(), configured.ways(), widths=(14, 10)),
+            row(6, configured.people(), configured.ways(), widths=(14, 10)),
             row(13, configured.numbers(), text("Where is it changed?", _CHANGES)),
         ],
         annotations=restarts_and_alerts(),
