@@ -286,7 +286,7 @@ def limit(families: Iterable[Family], most: int) -> tuple[list[Family], int]:
 
 def _without_doubles(family: Family) -> tuple[Family, int]:
     """One doubled series makes Prometheus refuse the whole scrape: the first one stays."""
-    doubles = len(family.samples) - len({labels.text() for labels, _ in family.samples})
+    doubles = len(family.samples) - len({labels.kept or labels.text() for labels, _ in family.samples})
     if not doubles:
         return family, 0
     first = {labels.text(): (labels, value) for labels, value in reversed(family.samples)}

@@ -143,8 +143,10 @@ class DaskCollector(Collector):
         del told
         look.families = await do(total_families, look.workers)
         if look.per_worker:
-            wanted = await do(count_worker_series, look.workers) + _PROCESSING_SERIES * len(look.workers)
-            look.per_worker = wanted + _RESERVE <= self._target.series_limit
+            more = _PROCESSING_SERIES * len(look.workers)
+            room = self._target.series_limit - _RESERVE - more
+            wanted = await do(count_worker_series, look.workers, room) + more
+            look.per_worker = wanted <= room + more
             look.withheld = 0 if look.per_worker else wanted
         if look.per_worker:
             look.families += await do(worker_families, look.workers)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from exporter.collectors.dask_workers import TASK_STATES, Worker
 from exporter.families import Family, Labels, amount, counter, gauge, number
 
+_Value = Callable[[Worker], float | None]
 ALWAYS_SHOWN_STATUSES = ("running", "paused", "closing_gracefully")
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 DIRECTIONS = ("incoming", "outgoing")
@@ -16,7 +18,8 @@ _TRANSFER_KEYS = tuple(f"{way}_{what}" for way in DIRECTIONS for what in ("bytes
 
 def worker_families(workers: Sequence[Worker]) -> list[Family]:
     """The series of each worker."""
-    families = [_per_worker(workers, name, help, value) for name, help, value in _GAUGES]
+    bases = [worker.labels.base for worker in workers]
+    families = [_per_worker(workers, bases, name, help, value) for name, help, value in _GAUGES]
     info = gauge("dask_cluster_worker_info", "Always 1; the address under which the scheduler knows this worker.")
     status = gauge(
         "dask_cluster_worker_status",
@@ -26,24 +29,33 @@ def worker_families(workers: Sequence[Worker]) -> list[Family]:
     moving = gauge("dask_cluster_worker_transfer_bytes", "Bytes of task results that are being moved right now.")
     active = gauge("dask_cluster_worker_transfers_active", "Moves of task results that are under way right now.")
     moved = counter("dask_cluster_worker_transfers", "Moves of task results since the worker started.")
-    for worker in workers:
-        info.add(1.0, worker.labels.plus("address", worker.address))
-        status.add(1.0, worker.labels.plus("status", worker.status))
-        for state, count in (worker.tasks or {}).items():
-            tasks.add(count, worker.labels.plus("state", state))
-        for direction in DIRECTIONS:
-            labels = worker.labels.plus("direction", direction)
-            moving.add(amount(worker.transfer.get(f"{direction}_bytes")), labels)
-            active.add(amount(worker.transfer.get(f"{direction}_count")), labels)
-            moved.add(amount(worker.transfer.get(f"{direction}_count_total")), labels)
+    info.samples = [(worker.labels.address[worker.address], 1.0) for worker in workers]
+    status.samples = [(worker.labels.status[worker.status], 1.0) for worker in workers]
+    tasks.samples = [
+        (worker.labels.state[state], count) for worker in workers for state, count in (worker.tasks or {}).items()
+    ]
+    directed = [(worker.labels.direction[way], worker.transfer, way) for worker in workers for way in DIRECTIONS]
+    for family, what in ((moving, "bytes"), (active, "count"), (moved, "count_total")):
+        keys = {way: f"{way}_{what}" for way in DIRECTIONS}
+        family.samples = [
+            (labels, value)
+            for labels, transfer, way in directed
+            if (value := amount(transfer.get(keys[way]))) is not None
+        ]
     return [info, status, *families, tasks, moving, active, moved]
 
 
-def count_worker_series(workers: Sequence[Worker]) -> int:
-    """How many series `worker_families` would give, without making them: ten thousand workers have 300,000."""
-    count = 2 * len(workers)  # info and status
+def count_worker_series(workers: Sequence[Worker], limit: int) -> int:
+    """How many series `worker_families` would give, without making them: ten thousand workers have 300,000.
+
+    Exact only where it is near `limit` or above: what would fit anyway is not worth the counting.
+    """
+    count = 2 * len(workers) + sum([len(worker.tasks or ()) for worker in workers])  # with info and status
+    most = count + (len(_GAUGES) + len(_TRANSFER_KEYS)) * len(workers)
+    if most <= limit:
+        return most
     for worker in workers:
-        count += sum([value(worker) is not None for _, _, value in _GAUGES]) + len(worker.tasks or ())
+        count += sum([value(worker) is not None for _, _, value in _GAUGES])
         count += sum([amount(worker.transfer.get(key)) is not None for key in _TRANSFER_KEYS])
     return count
 
@@ -79,11 +91,9 @@ def quantile_family(name: str, help: str, values: Iterable[float | None]) -> Fam
     return family
 
 
-def _per_worker(workers: Sequence[Worker], name: str, help: str, value: Callable[[Worker], float | None]) -> Family:
-    family = gauge(name, help)
-    for worker in workers:
-        family.add(value(worker), worker.labels.base)
-    return family
+def _per_worker(workers: Sequence[Worker], bases: Sequence[Labels], name: str, help: str, value: _Value) -> Family:
+    known = zip(bases, map(value, workers), strict=True)
+    return Family(name, "gauge", help, [(labels, found) for labels, found in known if found is not None])
 
 
 def _task_totals(workers: Sequence[Worker]) -> Family:
@@ -111,78 +121,86 @@ def _memory_ratio(worker: Worker) -> float | None:
     return number(worker.rss / worker.memory_limit)
 
 
-_Row = tuple[str, str, Callable[[Worker], float | None]]
+_Row = tuple[str, str, _Value]
 _GAUGES: tuple[_Row, ...] = (
     (
         "dask_cluster_worker_nanny_present",
         "1 when a nanny watches the worker and restarts it, 0 when none does.",
-        lambda w: w.nanny,
+        attrgetter("nanny"),
     ),
-    ("dask_cluster_worker_threads", "Threads that run tasks.", lambda w: w.threads),
+    ("dask_cluster_worker_threads", "Threads that run tasks.", attrgetter("threads")),
     (
         "dask_cluster_worker_memory_limit_bytes",
         "Memory the worker may use; absent when unlimited.",
-        lambda w: w.memory_limit,
+        attrgetter("memory_limit"),
     ),
-    ("dask_cluster_worker_memory_rss_bytes", "Memory of the worker's process as the system sees it.", lambda w: w.rss),
+    (
+        "dask_cluster_worker_memory_rss_bytes",
+        "Memory of the worker's process as the system sees it.",
+        attrgetter("rss"),
+    ),
     (
         "dask_cluster_worker_memory_managed_bytes",
         "Size of the task results the worker holds in memory.",
-        lambda w: w.managed,
+        attrgetter("managed"),
     ),
     (
         "dask_cluster_worker_memory_unmanaged_bytes",
         "Memory of the process that is no task result: code, leaks, what running tasks use.",
-        lambda w: w.unmanaged,
+        attrgetter("unmanaged"),
     ),
     (
         "dask_cluster_worker_memory_spilled_bytes",
         "Size in memory that spilled task results would have.",
-        lambda w: w.spilled_memory,
+        attrgetter("spilled_memory"),
     ),
     (
         "dask_cluster_worker_disk_spilled_bytes",
         "Size on disk of the task results that were spilled.",
-        lambda w: w.spilled_disk,
+        attrgetter("spilled_disk"),
     ),
-    ("dask_cluster_worker_cpu_ratio", "CPU the worker's process uses; 1 is one core fully busy.", lambda w: w.cpu),
-    ("dask_cluster_worker_open_fds", "File descriptors the worker's process has open.", lambda w: w.open_fds),
+    ("dask_cluster_worker_cpu_ratio", "CPU the worker's process uses; 1 is one core fully busy.", attrgetter("cpu")),
+    ("dask_cluster_worker_open_fds", "File descriptors the worker's process has open.", attrgetter("open_fds")),
     (
         "dask_cluster_worker_event_loop_interval_seconds",
         "Time between two turns of the worker's event loop; 0.02 when it is free, more when something blocks it.",
-        lambda w: w.event_loop_interval,
+        attrgetter("event_loop_interval"),
     ),
     (
         "dask_cluster_worker_last_seen_timestamp_seconds",
         "When the scheduler last heard from the worker, by the scheduler's clock.",
-        lambda w: w.last_seen,
+        attrgetter("last_seen"),
     ),
 )
 _TOTALS: tuple[_Row, ...] = (
-    ("dask_cluster_threads", "Threads that run tasks, on all workers.", lambda w: w.threads),
+    ("dask_cluster_threads", "Threads that run tasks, on all workers.", attrgetter("threads")),
     (
         "dask_cluster_memory_limit_bytes",
         "Sum of the memory limits of the workers that have one.",
-        lambda w: w.memory_limit,
+        attrgetter("memory_limit"),
     ),
-    ("dask_cluster_memory_rss_bytes", "Memory of all workers' processes as the system sees it.", lambda w: w.rss),
-    ("dask_cluster_memory_managed_bytes", "Size of the task results all workers hold in memory.", lambda w: w.managed),
+    ("dask_cluster_memory_rss_bytes", "Memory of all workers' processes as the system sees it.", attrgetter("rss")),
+    (
+        "dask_cluster_memory_managed_bytes",
+        "Size of the task results all workers hold in memory.",
+        attrgetter("managed"),
+    ),
     (
         "dask_cluster_memory_unmanaged_bytes",
         "Memory of all workers' processes that is no task result.",
-        lambda w: w.unmanaged,
+        attrgetter("unmanaged"),
     ),
     (
         "dask_cluster_memory_spilled_bytes",
         "Size in memory that the spilled task results of all workers would have.",
-        lambda w: w.spilled_memory,
+        attrgetter("spilled_memory"),
     ),
     (
         "dask_cluster_disk_spilled_bytes",
         "Size on disk of the task results that all workers spilled.",
-        lambda w: w.spilled_disk,
+        attrgetter("spilled_disk"),
     ),
-    ("dask_cluster_cpu_ratio", "CPU that all workers' processes use; 1 is one core fully busy.", lambda w: w.cpu),
+    ("dask_cluster_cpu_ratio", "CPU that all workers' processes use; 1 is one core fully busy.", attrgetter("cpu")),
 )
 _QUANTILE_SOURCES: tuple[_Row, ...] = (
     (
@@ -193,11 +211,11 @@ _QUANTILE_SOURCES: tuple[_Row, ...] = (
     (
         "dask_cluster_worker_cpu_ratio_quantile",
         "Quantiles over the workers of the CPU they use, in cores.",
-        lambda w: w.cpu,
+        attrgetter("cpu"),
     ),
     (
         "dask_cluster_worker_event_loop_interval_seconds_quantile",
         "Quantiles over the workers of the time between two turns of their event loop.",
-        lambda w: w.event_loop_interval,
+        attrgetter("event_loop_interval"),
     ),
 )

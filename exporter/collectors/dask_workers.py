@@ -63,25 +63,33 @@ class Worker:
     transfer: Mapping[str, Any]
 
 
+class _Plus(dict[str, Labels]):
+    """A worker's labels and one more, by its value; the values are few: statuses, states, directions."""
+
+    __slots__ = ("_name", "_pair")
+
+    def __init__(self, pair: tuple[str, str], name: str) -> None:
+        super().__init__()
+        self._pair, self._name = pair, name
+
+    def __missing__(self, value: str) -> Labels:
+        worker, host = self._pair
+        labels = self[value] = Labels(worker=worker, host=host, **{self._name: value})
+        return labels
+
+
 class WorkerLabels:
     """The label sets of one worker, made once and used at every collection."""
 
-    __slots__ = ("_by_label", "base", "pair")
+    __slots__ = ("address", "base", "direction", "pair", "state", "status")
 
     def __init__(self, worker: str, host: str) -> None:
         self.pair = (worker, host)
         self.base = Labels(worker=worker, host=host)
-        self._by_label: dict[tuple[str, str], Labels] = {}
-
-    def plus(self, name: str, value: str) -> Labels:
-        """The worker's labels and one more."""
-        labels = self._by_label.get((name, value))
-        if labels is None:
-            if len(self._by_label) > len(TASK_STATES) * 4:
-                self._by_label.clear()
-            worker, host = self.pair
-            labels = self._by_label[name, value] = Labels(worker=worker, host=host, **{name: value})
-        return labels
+        self.address = _Plus(self.pair, "address")
+        self.status = _Plus(self.pair, "status")
+        self.state = _Plus(self.pair, "state")
+        self.direction = _Plus(self.pair, "direction")
 
 
 class Roster:
@@ -233,4 +241,6 @@ def _name(name: object, address: str) -> str:
 
 
 def _mapping(value: object) -> Mapping[Any, Any]:
+    if type(value) is dict:  # the usual one, and four times as fast to tell
+        return value
     return value if isinstance(value, Mapping) else {}

@@ -484,4 +484,4 @@ async def test_worker_series_are_counted_without_making_them(version: str) -> No
         {**workers, "tcp://10.0.0.99:1": odd, "tcp://10.0.0.98:1": {}}
     )
     assert len(decoded) == len(workers) + 2
-    assert count_worker_series(decoded) == sum(len(family.samples) for family in worker_families(decoded))
+    assert count_worker_series(decoded, 0) == sum(len(family.samples) for family in worker_families(decoded))
