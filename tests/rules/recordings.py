@@ -15,6 +15,7 @@ _LINE = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _REPEATED = re.compile(r"(\d+) x \(([^)]*)\)")
 _EPOCH = 1e9
+_MOVING = ("_timestamp_seconds", "node_time_seconds")
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ def page(
 ) -> list[Series]:
     """The series of a recorded page; what the page says itself wins over `labels`, as `honor_labels` has it.
 
-    With `only` and `but` it is further series of these names, with other labels; cases give them their samples.
+    `only` names the metrics that are taken. With `but` they are further series, with these labels in place of their own;
+    cases give them their samples.
     """
-    series = _recorded(page, labels)
+    series = [each for each in _recorded(page, labels) if not only or each.name in only]
     if but is None:
         return series
-    return [replace(each, labels=each.labels | but, value="none") for each in series if each.name in only]
+    return [replace(each, labels=each.labels | but, value="none") for each in series]
 
 
 def _recorded(path: str, labels: dict[str, str]) -> list[Series]:
@@ -70,7 +72,7 @@ def _as_recorded(name: str, value: float, newest: float) -> str:
     if not _is_epoch(name, value):
         return repr(value)
     past = newest - value
-    return f"now - {past}s" if name.endswith("_timestamp_seconds") else repr(-past)
+    return f"now - {past}s" if name.endswith(_MOVING) else repr(-past)
 
 
 def matches(series: Series, selector: str) -> bool:
@@ -112,7 +114,7 @@ def _run(number: str, growth: str, step: float, count: int) -> str:
         match = re.fullmatch(r"(\S+)/(\S+)", growth)
         assert match, f"cannot read +{growth}"
         each = float(match[1]) * step / _seconds(match[2])
-    return f"{float(number)!r}+{each!r}x{count - 1}"
+    return f"{float(number)!r}{'-' if each < 0 else '+'}{abs(each)!r}x{count - 1}"
 
 
 def _seconds(text: str) -> float:
