@@ -36,7 +36,7 @@ def page(
 ) -> list[Series]:
     """The series of a recorded page; what the page says itself wins over `labels`, as `honor_labels` has it.
 
-    `only` names the metrics that are taken. With `but` they are further series, with these labels in place of their own;
+    `only` names the metrics that are taken. With `but` they are further series, with these labels instead of their own;
     cases give them their samples.
     """
     series = [each for each in _recorded(page, labels) if not only or each.name in only]
