@@ -20,6 +20,7 @@ from tests.exporter.door.helpers import basic, fleet_of, hashed, serving
 
 ALICE = "$2y$12$1DpfPeqF9HzHJt.EWswy1exHluGfbhnn3yXhR7Xes6m3WJqFg0Wby"  # exporter-toolkit's alice: alice123
 FAKE = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi"  # and its hash of "fakepassword"
+PAIRS = 200
 Login = Callable[..., Awaitable[int]]
 
 
@@ -113,18 +114,21 @@ async def test_a_changed_password_counts_at_once_though_the_old_one_was_remember
         assert await login("ana", "new") == 200
 
 
-async def test_an_unknown_name_costs_what_a_known_one_does():
-    users = {"ana": SecretStr(hashed("right", 8)), "bob": SecretStr(hashed("right", 8))}
-    logins = Logins()
-    seconds: dict[str, list[float]] = {"ana": [], "nobody": []}
-    for number in range(20):
-        for user, taken in seconds.items():
-            began = time.perf_counter()
-            assert not await logins.good(header(user, f"wrong-{number}"), users)
-            taken.append(time.perf_counter() - began)
-    logins.close()
-    slow, fast = sorted(map(statistics.median, seconds.values()), reverse=True)
-    assert slow / fast <= 1.5  # 1.2 on a quiet machine; a stand-in of another cost is 2 or more
+async def test_an_unknown_name_costs_what_a_known_one_does(tmp_path):
+    """As a caller sees it. Each known name is measured beside an unknown one, in turns before and after it, so that a
+    machine that becomes slower or busier meanwhile slows both."""
+    ratios = []
+    async with door(tmp_path, ana=hashed("right", 6), bob=hashed("right", 6)) as login:  # short: seldom interrupted
+        for number in range(PAIRS):
+            seconds = {}
+            for user in ("ana", "nobody") if number % 2 else ("nobody", "ana"):
+                began = time.perf_counter()
+                assert await login(user, f"wrong-{number}") == 401
+                seconds[user] = time.perf_counter() - began
+            ratios.append(seconds["ana"] / seconds["nobody"])
+    ratio = statistics.median(ratios)
+    print(f"known to unknown: {ratio:.3f}")  # noqa: T201 -- the figure of a run
+    assert 1 / 1.2 <= ratio <= 1.2
 
 
 async def test_bcrypt_never_runs_on_the_event_loop_and_once_at_a_time(monkeypatch):
