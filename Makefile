@@ -13,7 +13,7 @@ PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real coverage mutate soak bench generate lock clean venv tools
+.PHONY: help run test check test-real coverage mutate soak gameday bench generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -24,7 +24,8 @@ help:
 	@echo 'make coverage   run the tests and say which lines of exporter/ they leave out; fails below 95 %'
 	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
 	@echo 'make soak       half an hour at ten times the usual rate with faults; SOAK_MINUTES changes how long'
-	@echo 'make bench      measure what the exporter costs, beside json_exporter and ollama-metrics where they are on PATH'
+	@echo 'make gameday    break real systems in some fifty ways and say who was told of what, and when (an hour)'
+	@echo 'make bench      measure what the exporter costs beside its peers, what the rules cost, and how soon a phone rings'
 	@echo 'make generate   rewrite the generated pages of docs/'
 	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
 	@echo 'make clean      remove what these made here; programs in ~/.cache/cluster-ai and state stay'
@@ -57,6 +58,10 @@ mutate: $(VENV)/.dev
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.endurance.soak
 
+# ARGS="dask key-revoked" plays the faults of a system, or single ones; docs/gameday.md says more.
+gameday: $(VENV)/.dev tools
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m tests.gameday $(ARGS)
+
 check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -75,7 +80,7 @@ $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | ven
 
 # The other locks are named too, so that pip refuses locks that disagree.
 $(VENV)/.dev: requirements.lock requirements-build.lock requirements-dev.lock pyproject.toml | venv
-	@echo 'Installing the locked packages for tests into $(VENV) (about 50 MB to fetch) ...'
+	@echo 'Installing the locked packages for tests into $(VENV) (about 100 MB to fetch) ...'
 	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock -r requirements-dev.lock | $(PROGRESS)
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.runtime $@

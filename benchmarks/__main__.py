@@ -1,4 +1,4 @@
-"""`python -m benchmarks [encoding|ollama|dask|fleet ...]`: measure and print tables of Markdown."""
+"""`python -m benchmarks [encoding|ollama|dask|fleet|alerts ...]`: measure and print tables of Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import dask, encoding, fleet, ollama
+from benchmarks import alerts, dask, encoding, fleet, ollama
 from benchmarks.table import Table
 
 _PARTS: dict[str, Callable[[], list[Table]]] = {
@@ -15,6 +15,7 @@ _PARTS: dict[str, Callable[[], list[Table]]] = {
     "ollama": lambda: [ollama.measure()],
     "dask": dask.measure,
     "fleet": fleet.measure,
+    "alerts": alerts.measure,
 }
 
 

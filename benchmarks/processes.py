@@ -102,7 +102,7 @@ def running(
     ) as process:
         try:
             deadline = time.monotonic() + _PATIENCE
-            while not _answers(port, ready):
+            while not answers(port, ready):
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise SystemExit(f"{command[0]} does not answer on port {port}")
                 time.sleep(0.05)
@@ -119,7 +119,8 @@ def free_port() -> int:
         return port
 
 
-def _answers(port: int, path: str) -> bool:
+def answers(port: int, path: str) -> bool:
+    """Whether something serves that path of that port now."""
     with closing(Client(port)) as client:
         try:
             client.get(path)
