@@ -18,7 +18,7 @@ _NEW_VERSIONS = " or ".join(
 
 def of_system(system: str) -> dict[str, Any]:
     """The choice among the targets of a system."""
-    title = "Dask cluster" if system == "dask" else queries.TITLES[system]
+    title = "Cluster" if system == "dask" else queries.TITLES[system]
     return choice(system, title, f"label_values({queries.PREFIX[system]}_up, target)")
 
 

@@ -17,7 +17,7 @@ def finished() -> Any:
     return timeseries(
         "Which tasks get done?",
         description="Tasks that finished, a second, by the first word of their key. A prefix that stops while others "
-        "go on is stuck or out of work; compare with `Unassigned`.",
+        "go on is stuck or out of work; compare with `Unassigned tasks`.",
         unit="ops",
         queries=[
             Query(

@@ -24,8 +24,9 @@ def page(limits: Mapping[str, float]) -> Page:
         "own page.",
         variables=[of_system("dask"), _hosts()],
         rows=[
-            row(4, *_tiles(limits)),
-            row(10, _workers(limits)),
+            row(3, *_there(limits)),
+            row(3, *_at_work(limits)),
+            row(9, _workers(limits)),
             row(7, work.finished(), work.errors(limits), work.lost()),
             row(7, work.fullest(limits), work.spilled(), work.moved()),
             row(7, work.scheduler_loop(limits), work.worker_loops(limits), work.oldest(limits)),
@@ -38,11 +39,11 @@ def _hosts() -> dict[str, Any]:
     return choice("host", "Host", f"label_values(dask_cluster_worker_info{{{CLUSTER}}}, host)")
 
 
-def _tiles(limits: Mapping[str, float]) -> list[Any]:
+def _there(limits: Mapping[str, float]) -> list[Any]:
     return [
         stat(
             "Running",
-            description="Workers that take tasks. Fewer than you started: look at `Lost, 1 h` and the hosts.",
+            description="Workers that take tasks. Fewer than you started: look at `Lost within an hour` and the hosts.",
             unit="none",
             queries=[Query(f'sum(dask_cluster_workers{{status="running", {CLUSTER}}})')],
             levels=plain(GREEN),
@@ -58,6 +59,31 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             levels=above(1, worst=AMBER),
             empty="unknown",
         ),
+        stat(
+            "Lost within an hour",
+            description="Workers that left within the hour without being retired: killed, crashed or cut off. Their "
+            "tasks began anew elsewhere. Look at their hosts' memory and at the nanny's log.",
+            unit="none",
+            queries=[
+                Query(f'sum(round(increase(dask_cluster_worker_removals_total{{expected!="true", {CLUSTER}}}[1h])))')
+            ],
+            levels=above(limits["dask_workers_lost_per_hour"], limits["dask_workers_lost_per_hour_critical"]),
+            empty="unknown",
+        ),
+        stat(
+            "Idle workers",
+            description="Running workers without a task, by the clusters' worker series. Many for long: let the "
+            "cluster scale down; few while tasks wait: look at `Unassigned tasks`.",
+            unit="none",
+            queries=[Query(f"count({_IDLE}) or count({_GIVEN}) * 0")],
+            levels=plain(),
+            empty="unknown",
+        ),
+    ]
+
+
+def _at_work(limits: Mapping[str, float]) -> list[Any]:
+    return [
         stat(
             "Busy threads",
             description="Threads that run a task now, as a share of all. Near 100 %: more workers would help. Low with "
@@ -90,7 +116,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             sparkline=True,
         ),
         stat(
-            "Unassigned",
+            "Unassigned tasks",
             description="Tasks that the scheduler holds back because no worker can take them yet (queued, no-worker). "
             "no-worker for long means that no worker has the resources a task asks for.",
             unit="short",
@@ -100,27 +126,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             sparkline=True,
         ),
         stat(
-            "Lost, 1 h",
-            description="Workers that left within the hour without being retired: killed, crashed or cut off. Their "
-            "tasks began anew elsewhere. Look at their hosts' memory and at the nanny's log.",
-            unit="none",
-            queries=[
-                Query(f'sum(round(increase(dask_cluster_worker_removals_total{{expected!="true", {CLUSTER}}}[1h])))')
-            ],
-            levels=above(limits["dask_workers_lost_per_hour"], limits["dask_workers_lost_per_hour_critical"]),
-            empty="unknown",
-        ),
-        stat(
-            "Idle",
-            description="Running workers without a task, by the clusters' worker series. Many for long: let the "
-            "cluster scale down; few while tasks wait: look at `Unassigned`.",
-            unit="none",
-            queries=[Query(f"count({_IDLE}) or count({_GIVEN}) * 0")],
-            levels=plain(),
-            empty="unknown",
-        ),
-        stat(
-            "Idle cost, 1 h",
+            "Idle cost an hour",
             description="What workers without a task cost in an hour at this rate, by the clusters' "
             "worker_price_per_hour in cluster-ai.yml.",
             unit="short",
