@@ -15,6 +15,7 @@ MAX_DECODED = 128 << 20  # bytes of Python objects; 25,000 Ollama models, 12 MiB
 # What one such character of JSON can make in memory at most: a map, a list, an entry, an element, half a text.
 _COSTS = ((b"{", 240), (b"[", 64), (b":", 60), (b",", 40), (b'"', 30))
 _NEVER_TOO_MUCH = MAX_DECODED // _COSTS[0][1]
+_CUT = 2  # characters of a number that the end of a window can make meaningless
 _WINDOW = 64 << 10  # characters: about a millisecond
 
 
@@ -32,7 +33,10 @@ def loads_in_pieces(body: bytes) -> Any:
     """The same for a body of any size, for a thread."""
     _weigh(body)
     text = body.decode(json.detect_encoding(body), "surrogatepass")
-    value, end = _Windows(text).scan(text, _after_space(text, 0))
+    try:
+        value, end = _Windows(text).scan(text, _after_space(text, 0))
+    except StopIteration as stop:
+        raise json.JSONDecodeError("Expecting value", text, stop.value) from None
     if _after_space(text, end) != len(text):
         raise json.JSONDecodeError("Extra data", text, end)
     return value
@@ -69,13 +73,14 @@ class _Windows:
         self._start, self._window = at, text[at : at + _WINDOW]
 
     def _inside(self, text: str, at: int) -> tuple[Any, int] | None:
-        """The value if it ends inside the window; a number at its very end may go on behind it."""
+        """The value if it ends well inside the window: at its end `1.5e+` would read as 1.5."""
         try:
             value, end = _scan_once(self._window, at - self._start)
         except (StopIteration, ValueError):
             return None
         end += self._start
-        return (value, end) if end < self._start + len(self._window) or end == len(text) else None
+        window_ends = self._start + len(self._window)
+        return (value, end) if end + _CUT < window_ends or window_ends == len(text) else None
 
 
 def _weigh(body: bytes) -> None:

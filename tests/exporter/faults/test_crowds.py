@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from exporter.collectors.ollama_answers import MOST_TOLD
 from exporter.errors import Reason
 from provisioning.config.targets import System
 from tests.exporter.faults import servers, systems
@@ -129,3 +130,32 @@ async def test_far_more_than_the_default_cap(name: System, count: int, whole: st
         else:
             assert values(text, f"{prefix}_series_dropped")[""] > count
             assert sum(values(text, whole).values()) == count
+
+
+async def test_sixty_thousand_models_are_more_than_is_read_and_the_server_stays_up(tmp_path: Path) -> None:
+    async with crowded("ollama", tmp_path) as (watched, system):
+        ollama_crowd(system, 60_000)  # 23 MB, as Ollama writes them
+        collection, text = await watched.look()
+        assert collection.up
+        assert collection.error is not None
+        assert "answered more than 12 MiB, the most that is read" in collection.error
+        assert values(text, "ollama_collector_errors_total")['{reason="too_large"}'] == 1
+        assert values(text, "ollama_models_loaded")[""] == 1
+        assert "ollama_models_installed" not in text
+
+
+async def test_a_crowd_of_loaded_models_is_counted_and_makes_no_loads(tmp_path: Path) -> None:
+    async with crowded("ollama", tmp_path) as (watched, system):
+        [like, *_] = systems.Ollama().bodies["/api/ps"]["models"]
+        await watched.look()
+        system.bodies["/api/ps"]["models"] = [like | {"name": f"m{number}"} for number in range(MOST_TOLD + 1)]
+        text = await watched.checked_look()
+        assert values(text, "ollama_models_loaded")[""] == MOST_TOLD + 1
+        assert values(text, "ollama_series_dropped")[""] > MOST_TOLD
+        assert not values(text, "ollama_loaded_model_size_bytes")
+        system.bodies["/api/ps"]["models"] = [like]
+        text = await watched.checked_look()
+        assert len(values(text, "ollama_loaded_model_size_bytes")) == 1
+        assert set(values(text, "ollama_model_loads_total").values()) == {0.0}
+        assert set(values(text, "ollama_model_unloads_total").values()) == {0.0}
+        assert values(text, "ollama_series_dropped")[""] == 0

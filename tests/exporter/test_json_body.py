@@ -1,0 +1,70 @@
+"""JSON in pieces gives what the standard library gives in one, whatever is longer than the window."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.client import json_body
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+TREES = st.recursive(
+    PLAIN, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(), inner, max_size=6), max_leaves=30
+)
+
+
+def outcome(read: Callable[[bytes], object], body: bytes) -> str:
+    try:
+        return repr(read(body))
+    except ValueError as error:
+        return f"refused: {getattr(error, 'msg', type(error).__name__)}"
+
+
+@given(TREES, st.integers(1, 40), st.sampled_from([None, 1]))
+def test_it_is_the_same_value_with_a_window_of_any_length(tree: object, window: int, indent: int | None) -> None:
+    body = json.dumps(tree, indent=indent).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_body, "_WINDOW", window)
+        assert outcome(json_body.loads_in_pieces, body) == outcome(json_body.loads, body)
+
+
+@given(TREES, st.integers(1, 40), st.data())
+def test_broken_json_is_refused_by_both(tree: object, window: int, data: st.DataObject) -> None:
+    text = json.dumps(tree)
+    at = data.draw(st.integers(0, len(text) - 1))
+    body = text[:at] + data.draw(st.sampled_from(["", "}", "]", ",", '"', "x", "-", "1", "\\", "NaN"])) + text[at + 1 :]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_body, "_WINDOW", window)
+        assert outcome(json_body.loads_in_pieces, body.encode()) == outcome(json_body.loads, body.encode())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b" 12345678901234567890 ",
+        b'"' + b"a" * 200_000 + b'"',
+        b'{"a": [' + b"1.25, " * 60_000 + b"-3e5]}",
+        b"[" * 300 + b'"deep"' + b", 1]" * 300,
+        '{"\u00e9\U0001f600": "\ud800"}'.encode("utf-8", "surrogatepass") + b" " * 100_000,
+        '{"a": 1}'.encode("utf-16"),
+    ],
+)
+def test_what_is_longer_than_the_window(body: bytes) -> None:
+    assert json_body.loads_in_pieces(body) == json.loads(body)
+
+
+@pytest.mark.parametrize("read", [json_body.loads, json_body.loads_in_pieces])
+@pytest.mark.parametrize("body", [b"", b"  ", b"[1] 2", b'{"a": NaN}', b"[Infinity]", b"\xff\xfe\x00", b"[" * 100_000])
+def test_what_is_no_json(read: Callable[[bytes], object], body: bytes) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        read(body)
+
+
+@pytest.mark.parametrize("read", [json_body.loads, json_body.loads_in_pieces])
+def test_what_would_unfold_to_too_much(read: Callable[[bytes], object]) -> None:
+    with pytest.raises(json_body.TooMuchError):
+        read(b"[" + b"{}," * 1_000_000 + b"1]")
