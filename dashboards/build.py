@@ -6,10 +6,12 @@ import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from alert_rules.thresholds import defaults
 from dashboards.kit.language import ENGLISH, catalogue, spoken
+from dashboards.pages import watched
 
 PAGES = ("dashboard", "system", "workers", "alerts", "settings", "dask", "worker", "ollama", "openwebui", "runbooks")
 """The modules of `dashboards.pages` that are pages: the five of the product, then the details."""
@@ -24,7 +26,11 @@ def documents(thresholds: Mapping[str, float] | None = None, language: str = ENG
     """Each page by name, coloured by `thresholds` (the defaults when None) and in that language, as Grafana's JSON."""
     numbers = defaults() if thresholds is None else thresholds
     with spoken(catalogue(language)):
-        return {name: importlib.import_module(f"dashboards.pages.{name}").page(numbers).document() for name in PAGES}
+        return {name: watched.link(name, _module(name).page(numbers).document()) for name in PAGES}
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"dashboards.pages.{name}")
 
 
 def texts() -> dict[Path, str]:

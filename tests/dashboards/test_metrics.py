@@ -21,7 +21,7 @@ each_query = pytest.mark.parametrize("asked", list(queries()), ids=str)
 
 
 def ours() -> frozenset[str]:
-    """Names of the goldens' samples, of the exporter's own metrics in docs/metrics.md, of the SMS bridge, and of rules."""
+    """Names of the goldens' samples, the exporter's own metrics in docs/metrics.md, the bridge's, and of rules."""
     text = "".join(path.read_text() for path in (ROOT / "tests/golden").glob("*/*.txt"))
     samples = re.findall(r"^([a-z_0-9]+)[{ ]", text, re.MULTILINE)
     own = re.findall(r"`(cluster_ai_\w+)`", (ROOT / "docs/metrics.md").read_text())
