@@ -132,9 +132,9 @@ class Writer:
                 allowed = f"(1 - {getattr(limit, objective)})"
                 either = []
                 for long, short, times in windows:
-                    both = "\nand\n".join(
-                        f"  ({_tidy(caller(limit, f'[{over}]', int(parse_duration(over))))}) "
-                        f"> {number(times)} * {allowed}"
+                    both = "\n  and\n".join(
+                        f"  (\n{indent(_tidy(caller(limit, f'[{over}]', int(parse_duration(over)))), '    ')}\n"
+                        f"  ) > {number(times)} * {allowed}"
                         for over in (long, short)
                     )
                     either.append(f"(\n{both}\n)")

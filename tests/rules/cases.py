@@ -25,6 +25,7 @@ class Case:
 
     file: str
     alert: str
+    """Empty for all of the file."""
     kind: str
     number: int
     after: float
@@ -40,7 +41,7 @@ class Case:
     config: str
 
     def __str__(self) -> str:
-        return f"{self.alert}-{self.kind}" + (f"-{self.number}" if self.number else "")
+        return f"{self.alert or self.file}-{self.kind}" + (f"-{self.number}" if self.number else "")
 
 
 def cases() -> Iterator[Case]:
@@ -51,14 +52,18 @@ def cases() -> Iterator[Case]:
 
 @cache
 def read(file: Path) -> list[Case]:
-    """The cases of one file."""
+    """The cases of one file; the first is all of its rules over what was recorded, with nothing changed."""
     data = yaml.safe_load(file.read_text(encoding="utf-8"))
     pages = tuple(data.pop("pages"))
+    unchanged = {"after": "2h", "every": "30s", "also": data.pop("always", [])}
     return [
-        _case(file.stem, alert, kind, number, entry, pages)
-        for alert, kinds in data.items()
-        for kind, entries in kinds.items()
-        for number, entry in enumerate(entries if isinstance(entries, list) else [entries])
+        _case(file.stem, "", "silent", 0, unchanged, pages),
+        *(
+            _case(file.stem, alert, kind, number, entry, pages)
+            for alert, kinds in data.items()
+            for kind, entries in kinds.items()
+            for number, entry in enumerate(entries if isinstance(entries, list) else [entries])
+        ),
     ]
 
 
