@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.collectors.dask import LARGE_WINDOW, DaskCollector
-from exporter.collectors.dask_events import parse_version, topics, was_retired
+from exporter.collectors.dask_events import MOST_EVENTS, parse_version, topics, was_retired
 from exporter.collectors.dask_windows import Event, Window
 from exporter.errors import CollectError, Reason
 from tests.exporter.dask.recorded import FakeScheduler, collector
@@ -324,3 +324,10 @@ def test_windows_made_to_be_compared_for_ever_are_given_up_and_said_so() -> None
     news, overflowed, _ = window.news([*same, (3.0, None)])
     assert (list(news), overflowed) == ([], True)
     assert time.process_time() - before < 2
+
+
+async def test_more_events_than_can_be_real_are_refused_with_the_setting_to_change() -> None:
+    fake = scheduler(all=((0.5, {}),) * (MOST_EVENTS + 1))
+    with pytest.raises(CollectError, match="low-level-log-length") as caught:
+        await collector(fake).parts()["events"].ask()
+    assert caught.value.reason is Reason.TOO_LARGE
