@@ -261,10 +261,11 @@ class Deliveries:
     async def _told_elsewhere(self, person: Person, entry: Entry, since: float) -> str | None:
         """Whether the provider has it already; told, if it cannot be asked: twice is better than not at all."""
         try:
-            return await self._listed(person, entry, since)
+            found = await self.provider.find(str(person.sms), entry.body, since)
         except LookError as error:
             log.warning("%s", error)
             return None
+        return found[0] if found else None
 
     async def _listed(self, person: Person, entry: Entry, since: float) -> str | None:
         """The provider's name of this message if it has it. Raises LookError."""

@@ -162,7 +162,7 @@ class TwilioStandIn:
         loop = self._loop = asyncio.new_event_loop()
         runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=0.1)
         loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", self.port, shutdown_timeout=0.1)
+        site = web.TCPSite(runner, "127.0.0.1", self.port)
         loop.run_until_complete(site.start())
         self.port = runner.addresses[0][1]
         started.set()

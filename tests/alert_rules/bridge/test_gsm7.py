@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 -- these characters are what it is about
 """Counting and folding, held against another reading of 3GPP TS 23.038 (the stand-in's) and Twilio's examples."""
 
 from __future__ import annotations

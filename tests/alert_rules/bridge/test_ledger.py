@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sqlite3
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -177,10 +177,8 @@ def test_it_is_on_disk_before_it_counts(tmp_path):
     )
     file = tmp_path / "ledger.db"
     root = Path(__file__).parents[3]
-    assert (
-        os.spawnve(os.P_WAIT, sys.executable, [sys.executable, "-c", program, str(file)], {"PYTHONPATH": str(root)})
-        == 0
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(file)], cwd=root, check=False)
+    assert done.returncode == 0
 
     async def look() -> None:
         ledger = FileLedger(file)
