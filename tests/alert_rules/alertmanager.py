@@ -47,18 +47,28 @@ class Mail:
 
 
 class MailServer:
-    """SMTP on loopback; keeps each message."""
+    """SMTP on loopback; keeps each message, or refuses each recipient with `refused`."""
 
-    def __init__(self) -> None:
+    def __init__(self, refused: str = "") -> None:
         self.port = free_port()
         self.mails: list[Mail] = []
+        self._refused = refused
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
+    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
+        """The names are aiosmtpd's."""
+        envelope.rcpt_tos.append(address)
+        return self._refused or "250 OK"
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
         self.mails.append(Mail(list(envelope.rcpt_tos), message))
         return "250 OK"
+
+    def about(self, target: str) -> list[Mail]:
+        """The mails about one target."""
+        return [mail for mail in self.mails if f"target: {target}\n" in mail.body("plain").replace("\r", "")]
 
     def __enter__(self) -> Self:
         self._controller.start()
