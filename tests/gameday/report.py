@@ -28,6 +28,12 @@ def table(results: Iterable[Result]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def counts(results: list[Result]) -> str:
+    """How many were good, and how many were not played."""
+    played = [one for one in results if not one.skipped]
+    return f"{sum(one.good for one in played)} of {len(played)} good, {len(results) - len(played)} left out"
+
+
 def _row(result: Result) -> str:
     scenario = result.scenario
     if result.skipped:

@@ -105,8 +105,9 @@ class Dask(Cluster):
         assert process is not None
         if worker == "scheduler" or nanny:
             return process.pid
-        [worker_pid] = [child.pid for child in _children(process) if "spawn_main" in " ".join(_command(child))]
-        return worker_pid
+        # Its command line is that of Python's multiprocessing, or says what it is where setproctitle is installed.
+        [below] = [child.pid for child in _children(process) if "resource_tracker" not in " ".join(_command(child))]
+        return below
 
     def tree(self, name: str) -> list[int]:
         """The process of that name and all below it."""

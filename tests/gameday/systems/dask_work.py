@@ -16,8 +16,6 @@ from typing import Any
 
 from distributed import Client, Future, wait
 
-_BATCH = 8
-
 
 def _until_gone(flag: str) -> None:
     while os.path.exists(flag):  # noqa: PTH110 -- pickled by value: no import of ours in the worker
@@ -80,9 +78,9 @@ class Work:
         """Short tasks for ever."""
         return self._for_ever(lambda number: self._client.submit(_nap, 0.05, key=f"work-{number}"), 0.5)
 
-    def failing(self) -> str:
-        """Tasks that fail, for ever."""
-        return self._for_ever(lambda number: self._client.submit(_fail, number, key=f"fail-{number}"), 0.2)
+    def failing(self, together: int, pause: float) -> str:
+        """Tasks that fail, so many together, so many seconds after those before, for ever."""
+        return self._for_ever(lambda number: self._client.submit(_fail, number, key=f"fail-{number}"), pause, together)
 
     def prefixes(self, count: int) -> int:
         """As many kinds of task."""
@@ -149,13 +147,13 @@ class Work:
         self._held.extend(kept)
         return len(kept)
 
-    def _for_ever(self, one: Callable[[int], Future[Any]], pause: float) -> str:
+    def _for_ever(self, one: Callable[[int], Future[Any]], pause: float, together: int = 8) -> str:
         def loop() -> None:
             number = 0
             while True:
-                futures = [one(number + offset) for offset in range(_BATCH)]
+                futures = [one(number + offset) for offset in range(together)]
                 wait(futures)
-                number += _BATCH
+                number += together
                 del futures
                 time.sleep(pause)
 
