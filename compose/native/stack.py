@@ -120,6 +120,7 @@ def _alertmanager(config: Config, state: State, program: Path) -> Service:
         f"--storage.path={state.root}/alertmanager",
         f"--web.listen-address={listen}",
         "--cluster.listen-address=",  # alone: no gossip port on every address
+        "--data.maintenance-interval=1m",  # a crash forgets no acknowledgement older than this
     )
     return _service("alertmanager", listen, command, "/-/ready")
 

@@ -136,6 +136,7 @@ class Alertmanager:
             f"--storage.path={self.folder}/alertmanager",
             f"--web.listen-address=127.0.0.1:{self.port}",
             "--cluster.listen-address=",
+            "--data.maintenance-interval=1s",
         ]
         with (self.folder / "alertmanager.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -155,6 +156,12 @@ class Alertmanager:
         if self._process:
             self._process.terminate()
             self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Ends it as a crash would."""
+        assert self._process
+        self._process.kill()
+        self._process.wait(PATIENCE)
 
     def fire(self, *alerts: Labels, annotations: Labels | None = None, ends: timedelta = timedelta(hours=1)) -> None:
         """Posts alerts that fire, or with `ends` in the past are mended."""

@@ -190,6 +190,20 @@ def test_silences_survive_a_restart(mail: MailServer, tmp_path: Path) -> None:
     assert all("other" in found.body("plain") for found in mail.mails)
 
 
+def test_silences_survive_a_crash_once_they_are_written(tmp_path: Path) -> None:
+    with running(tmp_path, lab(QUICK)) as real:
+        made = real.silence({"target": "main"})
+        wait_for(lambda: made.encode() in _kept(tmp_path), real.log)
+        real.kill()
+        real.start()
+        assert [silence["id"] for silence in real.silences()] == [made]
+
+
+def _kept(folder: Path) -> bytes:
+    file = folder / "alertmanager/silences"
+    return file.read_bytes() if file.exists() else b""
+
+
 def test_heartbeats_go_on(bridge: Bridge, tmp_path: Path) -> None:
     with running(tmp_path, lab("heartbeat: {url_file: url, every: 1s}\n"), bridge=bridge.port) as real:
         real.fire({"alertname": "Watchdog", "severity": "info", "system": "monitoring"})
