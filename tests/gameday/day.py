@@ -20,7 +20,7 @@ FACTOR = float(os.environ.get("GAMEDAY_FACTOR", "10"))
 SYSTEMS = frozenset({"dask", "ollama", "openwebui", "host"})
 HEALTHY = "healthy-hour"
 SETTLE = 10.0  # s in which ranges fill
-_STARTED_AS = {"machine": "host", "disk": "host"}
+_STARTED_AS = {"machine": "host", "disk": "host", "gpu_ollama": "ollama"}
 Say = Callable[[str], None]
 
 

@@ -88,6 +88,18 @@ class Play:
         if not self.result.skipped:
             await self._end()
             self._judge()
+            self._keep()
+
+    def _keep(self) -> None:
+        """What was said, for whoever wonders about the verdict."""
+        with (self._stage.folder / "messages.txt").open("a") as file:
+            file.write(f"===== {self.scenario.name}: {'; '.join(self.result.problems) or 'good'}\n")
+            for one in self._watch.begun_since(self._begun):
+                ended = "" if one.ended is None else f" to {one.ended - self._begun:.1f} s"
+                file.write(f"* {one.title} from {one.begun - self._begun:.1f} s{ended}: {one.summary}\n")
+            for message in self._messages():
+                at = message.at - self._begun
+                file.write(f"--- {at:.1f} s, {message.channel} to {message.to}: {message.subject}\n{message.text}\n")
 
     async def _until_quiet(self) -> None:
         left: list[str] = []

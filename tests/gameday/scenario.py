@@ -41,8 +41,8 @@ class Scenario(Strict):
     """Seconds of production that the fault goes on after people were told."""
     beside: list[str] = []
     """Alerts that this fault may raise too, and that tell nobody."""
-    needs: list[Literal["dask", "ollama", "openwebui", "machine", "disk", "grafana"]] = []
-    """What must be there, beside the system itself."""
+    needs: list[Literal["dask", "ollama", "gpu_ollama", "openwebui", "machine", "disk", "grafana"]] = []
+    """What must be there; the system itself when nothing is said."""
     acknowledge: bool = False
     lingers: bool = False
     """The alert remembers for an hour: the next scenarios, of other targets, are played meanwhile."""
@@ -60,7 +60,7 @@ class Scenario(Strict):
     def all_needs(self) -> list[str]:
         """What must be there."""
         own = [self.system] if self.system in ("dask", "ollama", "openwebui") else []
-        return [*own, *self.needs]
+        return [*self.needs] or own
 
     @model_validator(mode="after")
     def _can_be_done(self) -> Scenario:

@@ -25,6 +25,7 @@ from tests.gameday.phones import Phones
 from tests.gameday.stack import SECOND
 from tests.gameday.systems import ollama, openwebui
 from tests.gameday.systems.dask import Dask
+from tests.gameday.systems.gpu_ollama import GpuOllama
 from tests.gameday.systems.machine import Machine
 from tests.gameday.waiting import surely
 from tests.ports import free_port
@@ -36,6 +37,7 @@ Say = Callable[[str], None]
 _WITHOUT = {
     "dask": "no Dask cluster was started",
     "ollama": "no Ollama is here",
+    "gpu_ollama": "no stand-in for an Ollama was started",
     "openwebui": "no Open WebUI is here",
     "machine": "no second machine was started",
     "disk": "a small disk can only be mounted by root",
@@ -75,6 +77,7 @@ class Stage:
         self.config: dict[str, Any] = {}
         self.dask: dict[str, Dask] = {}
         self.ollama: ollama.Ollama | None = None
+        self.gpu_ollama: GpuOllama | None = None
         self.openwebui: openwebui.Chat | None = None
         self.machine: Machine | None = None
         self.disk: Path | None = None
@@ -129,6 +132,7 @@ class Stage:
         there = {
             "dask": self.dask or None,
             "ollama": self.ollama,
+            "gpu_ollama": self.gpu_ollama,
             "openwebui": self.openwebui,
             "machine": self.machine,
             "disk": self.disk,
@@ -213,18 +217,22 @@ class Stage:
         return [{"name": name, "scheduler": cluster.address} for name, cluster in self.dask.items()]
 
     async def _start_ollama(self) -> list[dict[str, Any]]:
+        self.gpu_ollama = GpuOllama()
+        self.gpu_ollama.start()
+        self._undo.callback(self.gpu_ollama.stop)
+        self._say("Ollama with a GPU: a stand-in with recorded answers")
+        probe = {"enabled": True, "every": "5s", "timeout": "3s"}
+        gpu = {"name": "ollama-b", "url": self.gpu_ollama.url, "generation_probe": probe}
         self.ollama = ollama.find(self._folder("ollama"))
         if self.ollama is None:
             self._say("Ollama: none here; put one on PATH or name it in OLLAMA_BINARY. Its scenarios are left out.")
-            return []
+            return [gpu]
         self._undo.push_async_callback(self.ollama.end)
         await self.ollama.begin()
         version = self.ollama.http.get("/api/version").json()["version"]
         self._say(f"Ollama: a real one, {self.ollama.binary}, version {version}")
-        probe = {"enabled": True, "every": "5s", "timeout": "3s"}
-        return [
-            {"name": "ollama-a", "url": self.ollama.url, "must_be_loaded": [ollama.TINY], "generation_probe": probe},
-        ]
+        real = {"name": "ollama-a", "url": self.ollama.url, "must_be_loaded": [ollama.TINY], "generation_probe": probe}
+        return [real, gpu]
 
     async def _start_openwebui(self) -> list[dict[str, Any]]:
         assert self.ollama is not None

@@ -1,0 +1,87 @@
+"""An Ollama with a GPU, which cannot be had everywhere: answers recorded of 0.17.4, with numbers that may change."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.exporter.ollama.fakes import fixture
+
+VERSION = "0.17.4"
+_FOR_EVER = "2318-03-06T15:00:51Z"
+_GENERATED = {"response": "a", "done": True, "eval_count": 1}
+
+
+class GpuOllama:
+    """One model, on the GPU and kept for ever."""
+
+    def __init__(self) -> None:
+        self.version = VERSION
+        self.on_gpu = 1.0
+        """Share of the model that is in the GPU's memory."""
+        self.hangs = False
+        """Generations are begun and never answered."""
+        self.failing: frozenset[str] = frozenset()
+        """Paths that answer 500."""
+        self._moving = threading.Event()
+        stand_in = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                found = stand_in.answer(self.path)
+                if found is None:
+                    stand_in._moving.wait(120)
+                    self.close_connection = True
+                    return
+                status, content = found
+                body = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            do_POST = do_GET  # noqa: N815 -- BaseHTTPRequestHandler's names
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._moving.set()
+        self._server.shutdown()
+        self._thread.join()
+
+    def release(self) -> None:
+        """What hangs is let go, and nothing hangs any more."""
+        self.hangs = False
+        self._moving.set()
+        self._moving = threading.Event()
+
+    def answer(self, path: str) -> tuple[int, Any] | None:
+        """Status and body; None for a generation that hangs."""
+        if path in self.failing:
+            return 500, {"error": "out of order"}
+        if path == "/api/generate":
+            return None if self.hangs else (200, _GENERATED)
+        if path == "/api/version":
+            return 200, {"version": self.version}
+        name = path.removeprefix("/api/")
+        if name == "ps":
+            return 200, {"models": [self._placed(model) for model in fixture(VERSION, "ps")["models"]]}
+        if name in ("tags", "show"):
+            return 200, fixture(VERSION, name)
+        return 404, {"error": "not found"}
+
+    def _placed(self, model: dict[str, Any]) -> dict[str, Any]:
+        return model | {"expires_at": _FOR_EVER, "size_vram": int(model["size"] * self.on_gpu)}
