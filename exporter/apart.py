@@ -7,7 +7,7 @@ millisecond (`sys.setswitchinterval`). A process for it would need a second copy
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
@@ -58,4 +58,4 @@ def entries(answer: Any) -> int:
 
 def length(value: Any) -> int:
     """Entries of a list or map; 0 of anything else."""
-    return len(value) if isinstance(value, Collection) and not isinstance(value, str | bytes) else 0
+    return len(value) if isinstance(value, dict | list | tuple) else 0

@@ -38,7 +38,7 @@ _COSTS = (
     (36, bytes((*range(0xCA, 0xD4), *range(0xE0, 0x100)))),  # numbers
 )
 _POINTER = 8  # in its array or map, whatever it is
-_LARGE_MAP = 1_000  # entries
+_LARGE_MAP = 2_000  # entries; a hook for larger ones is a call for each of thousands of maps
 _MOST_A_BYTE = _COSTS[0][0] + _POINTER
 _LONGEST_MARK = max(map(len, _MARKS))
 _BROKEN = (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException)
@@ -147,7 +147,6 @@ class Frame:
         try:
             if self._walker.tell() != self._size:
                 raise msgpack.ExtraData(None, b"")
-            # A hook is a call for each of thousands of maps, and most messages need none.
             if self._marked:
                 yield from self._build(object_pairs_hook=_plain)
                 return
@@ -216,12 +215,12 @@ def _cost(frame: bytes) -> int:
 
 
 def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    """A map; the keys of a large one must be text, as Dask's are.
+    """A map; keys of a large one that are no text are made text.
 
     Tuples of numbers can be chosen so that all have the same hash, and a dictionary of a million such keys takes days.
     """
     if len(pairs) > _LARGE_MAP and not all(isinstance(key, str | bytes) for key, _ in pairs):
-        raise TypeError("keys of a large map that are no text")
+        return {key if isinstance(key, str | bytes) else repr(key): value for key, value in pairs}
     return dict(pairs)
 
 

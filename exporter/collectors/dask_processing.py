@@ -42,7 +42,7 @@ class ProcessingAges:
             raise CollectError(Reason.TOO_LARGE, what)
         seen: Since = {}
         for address, keys in reply.items():
-            if isinstance(address, str) and isinstance(keys, Sequence) and not isinstance(keys, str | bytes):
+            if isinstance(address, str) and isinstance(keys, tuple | list):
                 before = self._since.get(address, {})
                 seen[address] = {name: before.get(name, now) for key in keys if (name := _name(key)) is not None}
         return seen

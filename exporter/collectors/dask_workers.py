@@ -110,7 +110,7 @@ class Roster:
         entries = [
             (address, entry)
             for address, entry in workers.items()
-            if isinstance(address, str) and isinstance(entry, Mapping)
+            if isinstance(address, str) and isinstance(entry, dict)
         ]
         kept: dict[str, WorkerLabels] = {}
         taken: set[str] = set()
@@ -118,9 +118,11 @@ class Roster:
         for address, entry in entries:
             host = self._host(address, entry)
             name = _name(entry.get("name"), address)
-            if clean(name) in taken:  # 1 and "1" are two workers to Dask
+            shown = clean(name)
+            if shown in taken:  # 1 and "1" are two workers to Dask
                 name = f"{name} {address}"
-            taken.add(clean(name))
+                shown = clean(name)
+            taken.add(shown)
             pair = (name, self._hosts.name_of(host) if host else "")
             labels = self._labels.get(address)
             if labels is None or labels.pair != pair:
@@ -221,7 +223,7 @@ def _decode(address: str, entry: Mapping[Any, Any], labels: WorkerLabels, host: 
 
 
 def _tasks(counts: object) -> dict[str, float] | None:
-    if not isinstance(counts, Mapping):
+    if not isinstance(counts, dict):
         return None
     # 2022.12 tells every count it has, with the rest as "other"; later versions leave out what is 0.
     tasks: dict[str, float] = {} if "other" in counts else dict.fromkeys(TASK_STATES, 0.0)
@@ -240,7 +242,5 @@ def _name(name: object, address: str) -> str:
     return str(name) if isinstance(name, int) else address
 
 
-def _mapping(value: object) -> Mapping[Any, Any]:
-    if type(value) is dict:  # the usual one, and four times as fast to tell
-        return value
-    return value if isinstance(value, Mapping) else {}
+def _mapping(value: object) -> dict[Any, Any]:
+    return value if isinstance(value, dict) else {}

@@ -182,9 +182,9 @@ def test_keys_that_all_have_the_same_hash_do_not_keep_it_busy_for_days(mark: obj
     packer = msgpack.Packer()
     body = b"".join(packer.pack(key) + b"\xc0" for key in keys)
     frame = b"\x92" + packer.pack(mark) + packer.pack_map_header(len(keys)) + body
-    with pytest.raises(CollectError, match="TypeError") as caught:
-        protocol.decode(frame)
-    assert caught.value.reason is Reason.PROTOCOL
+    _, large = protocol.decode(frame)
+    assert len(large) == len(keys)
+    assert repr(keys[-1]) in large
 
 
 def test_pickled_nodes_are_dropped() -> None:
