@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 
 from provisioning.config.audience import MEANS, can_reach, default_route, persons, tellings
@@ -27,7 +28,7 @@ def audience_errors(config: Config, document: Document) -> list[Problem]:
 
 def audience_warnings(config: Config, document: Document) -> list[Problem]:
     """People who look as if they were told and are not."""
-    return _problems(_untold(config), document)
+    return _problems([*_untold(config), *_line_break(config)], document)
 
 
 def _problems(findings: Iterator[_Finding] | list[_Finding], document: Document) -> list[Problem]:
@@ -157,3 +158,18 @@ def _untold(config: Config) -> Iterator[_Finding]:
     for means in MEANS:
         if getattr(config.notifications, means) is None and route and addressed[means]():
             yield ("people",), f"nobody is told by {means}", f"add {_ACCOUNTS[means]}"
+
+
+def _line_break(config: Config) -> Iterator[_Finding]:
+    """Alertmanager before 0.27 takes a password file as it is, with the line break that editors and echo leave."""
+    mail = config.notifications.mail
+    if mail is None or mail.password_file is None:
+        return
+    try:
+        ends = mail.password_file.read_bytes()[-1:]
+    except OSError:  # told elsewhere
+        return
+    if ends.isspace():
+        file = shlex.quote(str(mail.password_file))
+        message = "the file ends with a line break, which Debian's Alertmanager sends as part of the password"
+        yield ("notifications", "mail", "password_file"), message, f'run: printf %s "$(cat {file})" > {file}'

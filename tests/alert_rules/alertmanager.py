@@ -19,13 +19,14 @@ from typing import Any, Self
 
 import httpx
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from provisioning.config.model import Config
 from provisioning.render import Places, render
 from tests.ports import free_port
 from tests.tools import tool
 
-PATIENCE = 30.0
+PATIENCE = 20.0
 Labels = dict[str, str]
 
 
@@ -47,20 +48,29 @@ class Mail:
 
 
 class MailServer:
-    """SMTP on loopback; keeps each message, or refuses each recipient with `refused`."""
+    """SMTP on loopback; keeps each message, or refuses each recipient with `refused`. Asks for `password` if any."""
 
-    def __init__(self, refused: str = "") -> None:
+    def __init__(self, refused: str = "", password: str = "") -> None:
         self.port = free_port()
         self.mails: list[Mail] = []
         self._refused = refused
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._password = password
+        # Without LOGIN, in which aiosmtpd asks with words that Alertmanager does not know.
+        login = {"authenticator": self._login, "auth_require_tls": False, "auth_exclude_mechanism": ["LOGIN"]}
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **(login if password else {}))
+
+    def _login(self, _server: Any, _session: Any, _envelope: Any, _mechanism: str, given: Any) -> AuthResult:
+        right = isinstance(given, LoginPassword) and given.password == self._password.encode()
+        return AuthResult(success=right, handled=False)
 
     async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
         """The names are aiosmtpd's."""
         envelope.rcpt_tos.append(address)
         return self._refused or "250 OK"
 
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, _server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self._password and not session.authenticated:
+            return "530 log in first"
         message = email.message_from_bytes(envelope.content, policy=email.policy.default)
         assert isinstance(message, EmailMessage)
         self.mails.append(Mail(list(envelope.rcpt_tos), message))

@@ -255,6 +255,19 @@ def test_people_who_look_as_if_they_were_told(tmp_path: Path) -> None:
     assert warnings(viewer) == []
 
 
+def test_a_password_that_ends_with_a_line_break(tmp_path: Path) -> None:
+    account = "mail: {smarthost: 'smtp.b.org:587', sender: m@b.org, username: u, password_file: word}"
+    file = write(tmp_path, f"targets:\n  hosts: [{{name: a}}]\nnotifications:\n  {account}\n")
+    secret = tmp_path / "word"
+    secret.write_text("s3cret\n")
+    secret.chmod(0o600)
+    said = "the file ends with a line break, which Debian's Alertmanager sends as part of the password"
+    hint = 'run: printf %s "$(cat DIR/word)" > DIR/word'
+    assert warnings(file) == [f"cluster-ai.yml:4: notifications.mail.password_file: {said}; {hint}"]
+    secret.write_text("s3cret")
+    assert warnings(file) == []
+
+
 def test_people_and_a_mail_account_are_enough(tmp_path: Path) -> None:
     account = "mail: {smarthost: 'localhost:25', sender: m@b.org, tls: false}"
     person = "{name: ana, role: operator, email: a@b.org}"

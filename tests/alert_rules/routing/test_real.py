@@ -204,6 +204,19 @@ def _kept(folder: Path) -> bytes:
     return file.read_bytes() if file.exists() else b""
 
 
+def test_the_mail_server_is_given_the_password_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "word").write_text("s3cret")
+    with MailServer(password="s3cret") as server:
+        config = lab(QUICK, smtp=server.port)
+        login = {"username": "apikey", "password_file": tmp_path / "word"}
+        assert config.notifications.mail
+        account = config.notifications.mail.model_copy(update=login)
+        told = config.notifications.model_copy(update={"mail": account})
+        with running(tmp_path, config.model_copy(update={"notifications": told})) as real:
+            real.fire(DOWN)
+            wait_for(lambda: len(server.mails) == 2, real.log)
+
+
 def test_heartbeats_go_on(bridge: Bridge, tmp_path: Path) -> None:
     with running(tmp_path, lab("heartbeat: {url_file: url, every: 1s}\n"), bridge=bridge.port) as real:
         real.fire({"alertname": "Watchdog", "severity": "info", "system": "monitoring"})
