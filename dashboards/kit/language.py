@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,12 +17,17 @@ LANGUAGES = (ENGLISH, "pt")
 """What `grafana: language:` may be; each but English has a file of messages in `dashboards/texts`."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_FILLED_IN = re.compile(r"\{\{\w+\}\}")
+_WORD = re.compile(r"[A-Za-z]{2}")
 _messages: ContextVar[Mapping[str, str]] = ContextVar("messages", default=_NOTHING)
 
 
 def say(text: str) -> str:
-    """`text` in the language of the page that is being made; in English where the catalogue lacks it."""
-    return _messages.get().get(text, text) if text else text
+    """`text` in the language of the page that is being made; in English where the catalogue lacks it.
+
+    What has no words, such as `{{target}}: `, is the same in all.
+    """
+    return _messages.get().get(text, text) if _WORD.search(_FILLED_IN.sub("", text)) else text
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def to_page(uid: str, title: str, **variables: str) -> dict[str, Any]:
 
 def to_alerts(*names: str) -> list[dict[str, Any]]:
     """Links of a panel to the alerts that watch what it shows: whether each fires, how often it did, its runbook."""
-    return [to_page("alerts", f"{say('Alert')}: {name}", alert=name) for name in names]
+    return [{**to_page("alerts", "Alert", alert=name), "title": f"{say('Alert')}: {name}"} for name in names]
 
 
 def navigation() -> list[dict[str, Any]]:

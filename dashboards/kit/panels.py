@@ -84,6 +84,7 @@ def timeseries(
     `legend`: `list` below, `table` (below, sorted by the last value, the worst first), or `hidden` for one series.
     `last` narrows the panel to a time of its own, such as `24h`. `colors` are of series by name, where red means ill.
     """
+    legends = {query.legend for query in queries}  # other names of series are values of labels, which nobody translates
     return core.TimeSeries(
         title=say(title),
         description=say(description),
@@ -102,7 +103,7 @@ def timeseries(
         timeFrom=last or None,
         overrides=[
             {
-                "matcher": {"id": "byName", "options": say(name)},
+                "matcher": {"id": "byName", "options": say(name) if name in legends else name},
                 "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
             }
             for name, color in colors.items()
@@ -173,11 +174,11 @@ def state_timeline(
 
 
 def text(title: str, markdown: str) -> core.Text:
-    """Words: what to do where no number helps."""
+    """Words: what to do where no number helps. `markdown` is said in the page's language already."""
     return core.Text(
         title=say(title),
         description="",
-        content=say(markdown),
+        content=markdown,
         mode="markdown",
         transparent=True,
         extraJson={"options": {"code": {"language": "plaintext", "showLineNumbers": False, "showMiniMap": False}}},

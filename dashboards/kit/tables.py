@@ -46,8 +46,11 @@ class Column:
 
 
 def cell(title: str) -> str:
-    """What a link's address takes from its row: the cell in the column of that title; nothing where there is none."""
-    return f'${{__data.fields["{say(title)}"]:percentencode}}'
+    """What a link's address takes from its row: the cell in the column of that title; nothing where there is none.
+
+    For a hidden column the title is its label.
+    """
+    return f'${{__data.fields["{_said(title)}"]:percentencode}}'
 
 
 def table(
@@ -72,15 +75,15 @@ def table(
         for column in asking
     ]
     asked = targets(queries, instant=True, table=True)
-    names = {column.field: say(column.title) for column in columns if column.field}
+    names = {column.field: _said(column.title) for column in columns if column.field}
     hidden = {"Time": True}
     for target, column in zip(asked, asking, strict=True):
         value = f"Value #{target.refId}" if len(asking) > 1 else "Value"
         if column.field:
             hidden[value] = True
         else:
-            names[value] = say(column.title)
-    order = {say(column.title): index for index, column in enumerate(columns)}
+            names[value] = _said(column.title)
+    order = {_said(column.title): index for index, column in enumerate(columns)}
     return core.Table(
         title=say(title),
         description=say(description),
@@ -111,10 +114,15 @@ def table(
             "options": {
                 "cellHeight": "sm",
                 "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
-                "sortBy": [{"displayName": say(sort), "desc": descending}],
+                "sortBy": [{"displayName": _said(sort), "desc": descending}],
             },
         },
     )
+
+
+def _said(title: str) -> str:
+    """A column's title as people read it; that of a hidden one is the label's name, which nobody does."""
+    return title if title == title.lower() else say(title)
 
 
 def _override(column: Column) -> dict[str, Any]:
@@ -139,7 +147,7 @@ def _override(column: Column) -> dict[str, Any]:
     if column.hidden:
         properties["custom.hideFrom.viz"] = True
     return {
-        "matcher": {"id": "byName", "options": say(column.title)},
+        "matcher": {"id": "byName", "options": _said(column.title)},
         "properties": [{"id": name, "value": value} for name, value in properties.items()],
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dashboards.kit import AMBER, RED, Page, Query, State, above, choice, plain, row, stat, text
 from dashboards.kit.house import GREEN
+from dashboards.kit.language import say
 from dashboards.pages import fired, firing, notified, queries
 from dashboards.pages.common import restarts_and_alerts
 
@@ -40,7 +41,7 @@ def page(_limits: Mapping[str, float]) -> Page:
         rows=[
             row(4, *_tiles()),
             row(8, firing.now()),
-            row(3, text("", _WORDS)),
+            row(3, text("", say(_WORDS))),
             row(8, fired.history()),
             row(8, fired.when()),
             row(7, *notified.panels()),

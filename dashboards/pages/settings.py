@@ -7,6 +7,7 @@ from typing import Any
 
 from dashboards.kit import Page, Query, State, above, plain, row, stat, text
 from dashboards.kit.house import AMBER, GREEN, RED
+from dashboards.kit.language import say
 from dashboards.pages import configured
 from dashboards.pages.common import restarts_and_alerts
 
@@ -42,7 +43,7 @@ def page(_limits: Mapping[str, float]) -> Page:
             row(3, *_kept()),
             row(8, configured.watched(), configured.services(), widths=(14, 10)),
             row(6, configured.people(), configured.ways(), widths=(14, 10)),
-            row(13, configured.numbers(), text("Where is it changed?", _CHANGES)),
+            row(13, configured.numbers(), text("Where is it changed?", say(_CHANGES))),
         ],
         annotations=restarts_and_alerts(),
     )

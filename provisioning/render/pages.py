@@ -1,4 +1,4 @@
-"""The pages, coloured by this installation's thresholds."""
+"""The pages, coloured by this installation's thresholds and in its language."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from provisioning.render.files import json_text
 
 def texts(config: Config, source: str) -> dict[str, str]:
     """Each page's file by its name."""
-    made = documents(in_force(config.alerts.thresholds))
+    made = documents(in_force(config.alerts.thresholds), config.grafana.language)
     return {f"{name}.json": json_text(page, source) for name, page in made.items()}
