@@ -9,6 +9,7 @@ from dashboards.kit import to_alerts
 from dashboards.kit.language import say
 
 _LOOPS = ("DaskSchedulerLoopSlow", "DaskSchedulerLoopBlocked")
+_NATIVE = "MonitoringNativeScrapesFailing"
 _FAILING = ("DaskTasksFailing", "DaskErrorBudgetBurnFast", "DaskErrorBudgetBurnSlow")
 _MEMORY = ("HostMemoryHigh", "HostMemoryFull")
 
@@ -30,6 +31,9 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *("HostInodesFull", "HostFilesystemReadOnly"),
         ),
         "How hot is it?": ("HostHot", "HostOverheating"),
+        "What could not be scraped?": ("MonitoringExporterDown", "MonitoringProbeFailing", _NATIVE),
+        "How long does a look at a target take?": ("MonitoringScrapeSlow",),
+        "Does Prometheus keep up?": ("MonitoringRulesFailing", "MonitoringRulesLate", "MonitoringScrapeRefused"),
     },
     "workers": {
         "How is each worker?": (
@@ -44,6 +48,26 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Which workers are blocked?": ("DaskWorkerLoopSlow",),
         "Whose oldest task is old?": ("DaskTaskStuck",),
     },
+    "alerts": {
+        "Do messages go out?": ("MonitoringMailFailing",),
+        "Do alerts reach Alertmanager?": ("MonitoringAlertsUndelivered",),
+        "What became of SMS?": ("MonitoringSmsFailing", "MonitoringPersonNotTold"),
+        "Does the outside hear from us?": ("MonitoringHeartbeatFailing",),
+        "Which alerts are there?": ("MonitoringRulesFailing", "MonitoringRulesLate"),
+    },
+    "settings": {
+        "What is watched?": (
+            *("MonitoringProbeFailing", "MonitoringTargetMissing", "MonitoringTargetRemoved"),
+            *("MonitoringScrapeSlow", "MonitoringScrapeRefused", "MonitoringSeriesDropped"),
+            *("MonitoringCollectorStale", "MonitoringCertificateRefused"),
+        ),
+        "What runs here?": (
+            *("MonitoringExporterDown", "MonitoringAlertmanagerDown", "MonitoringSmsBridgeDown"),
+            *("MonitoringGrafanaDown", "MonitoringRestarting"),
+        ),
+        "Configurations": ("MonitoringReloadFailed",),
+        "Metrics on disk": ("MonitoringStorageFailing", "MonitoringCompactionFailing", "MonitoringHistoryShort"),
+    },
     "dask": {
         "Where are the tasks?": ("DaskStalled", "DaskTasksUnrunnable", "DaskIdle"),
         "Which tasks get done?": (*_FAILING, "DaskTooManyPrefixes"),
@@ -51,7 +75,7 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "Is the memory spread well?": ("DaskWorkerMemoryHigh", "DaskWorkerMemoryFull"),
         "Does anybody block?": (*_LOOPS, "DaskWorkerLoopSlow"),
         "What was lost with workers?": ("DaskScatteredDataLost",),
-        "What cannot be read?": ("DaskPartlyBlind", "DaskNativeMetricsMissing", "DaskEventsMissed"),
+        "What cannot be read?": ("DaskPartlyBlind", "DaskNativeMetricsMissing", "DaskEventsMissed", _NATIVE),
         "How long does a look take?": ("DaskSchedulerDown", "DaskSchedulerRestarted", "DaskSchedulerUnsteady"),
     },
     "ollama": {
