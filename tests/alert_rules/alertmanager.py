@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -124,7 +124,7 @@ class Alertmanager:
     folder: Path
     config: Config
     bridge: int = 9
-    port: int = field(default_factory=free_port)
+    port: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -208,6 +208,11 @@ class Alertmanager:
         found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/silences").raise_for_status().json()
         return [silence for silence in found if silence["status"]["state"] == "active"]
 
+    def silenced(self) -> set[str]:
+        """Targets of the alerts that somebody acknowledged."""
+        found = httpx.get(f"{self.url}/api/v2/alerts").raise_for_status().json()
+        return {alert["labels"]["target"] for alert in found if alert["status"]["silencedBy"]}
+
     def inhibited(self) -> set[str]:
         """Names of the alerts that another one hides."""
         found = httpx.get(f"{self.url}/api/v2/alerts").raise_for_status().json()
@@ -215,8 +220,8 @@ class Alertmanager:
 
 
 @contextlib.contextmanager
-def running(folder: Path, config: Config, *, bridge: int = 9) -> Iterator[Alertmanager]:
-    found = Alertmanager(folder, config, bridge)
+def running(folder: Path, config: Config, *, bridge: int = 9, port: int = 0) -> Iterator[Alertmanager]:
+    found = Alertmanager(folder, config, bridge, port or free_port())
     try:
         found.start()
         yield found
