@@ -20,7 +20,7 @@ from exporter.errors import CollectError, Reason
 from provisioning.config.secrets import SecretError, SecretFile
 from provisioning.config.targets import DaskTarget, HttpTarget, OpenWebUITarget, TlsFiles
 
-# What is read stands in memory: 10,000 Ollama models are 4 MiB, 10,000 users of Open WebUI 8 at most.
+# What is read stands in memory: 30,000 Ollama models are 12 MiB, 40,000 users of Open WebUI as much.
 MAX_BODY = 12 << 20
 _CHUNK = 64 << 10
 # Bytes of an answer above which it is decoded beside the event loop, and a target's answers are read one by one.
