@@ -6,13 +6,12 @@ import asyncio
 import itertools
 import time
 
-from tests.gameday.play import QUIET
+from tests.gameday.play import BEAT, BEATS, QUIET
 from tests.gameday.stage import Stage
 from tests.gameday.waiting import until
 from tests.gameday.watching import Watch
 
 HOUR = 3600.0
-_BEATS = 3  # pauses between two heartbeats after which a service would call
 
 
 async def healthy_hour(stage: Stage, watch: Watch) -> str:
@@ -29,9 +28,9 @@ async def healthy_hour(stage: Stage, watch: Watch) -> str:
     fired = sorted({one.title for one in watch.since(begun)})
     words = [f"told {'; '.join(told)}"] if told else []
     words += [f"fired {', '.join(fired)}"] if fired else []
-    every = 60.0 / stage.factor
+    every = BEAT / stage.factor
     beats = [begun, *(one.at for one in messages if one.channel == "heartbeat"), time.time()]
     longest = max(later - earlier for earlier, later in itertools.pairwise(beats))
-    if longest > _BEATS * every:
+    if longest > BEATS * every:
         words.append(f"the heartbeat paused for {longest:.0f} s, meant is one every {every:g}")
     return "; ".join(words)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
@@ -96,8 +97,12 @@ class Heartbeats:
     """The outside service that the Watchdog speaks to: it only remembers when."""
 
     def __init__(self, ledger: Ledger) -> None:
-        def beat() -> None:
-            ledger.add(Message("heartbeat", "heartbeat", "", ""))
+        self.status = 200
+
+        def beat() -> int:
+            if self.status == HTTPStatus.OK:
+                ledger.add(Message("heartbeat", "heartbeat", "", ""))
+            return self.status
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(beat))
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
@@ -112,12 +117,11 @@ class Heartbeats:
         self._server.server_close()
 
 
-def _answering(seen: Callable[[], None]) -> type[BaseHTTPRequestHandler]:
+def _answering(seen: Callable[[], int]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            seen()
-            self.send_response(200)
+            self.send_response(seen())
             self.send_header("Content-Length", "0")
             self.end_headers()
 

@@ -12,20 +12,21 @@ from tests.standins.twilio import ACCOUNT, SENDER, TOKEN
 if TYPE_CHECKING:
     from tests.gameday.stage import Stage
 
-ANA, BO = "ana", "bo"
+ANA, BO, DEE = "ana", "bo", "dee"
 HERE = "here"
 """This machine, which a game day keeps busy."""
 ADDRESSES = {
     "ana@example.org": (ANA, "mail"),
     "+15550000001": (ANA, "sms"),
     "bo@example.org": (BO, "mail"),
-    "+15550000002": (BO, "sms"),
+    "+15550000002": (DEE, "sms"),
 }
 """Whose an address or number is, and by what it is reached."""
 _PEOPLE: list[dict[str, Any]] = [
     {"name": ANA, "email": "ana@example.org", "sms": "+15550000001", "role": "operator"},
     {"name": BO, "email": "bo@example.org", "role": "admin", "mail_for": ["critical"]},
     {"name": "cy", "email": "cy@example.org", "role": "viewer"},
+    {"name": DEE, "sms": "+15550000002", "role": "viewer"},
 ]
 # Thresholds in seconds that must fit a faster clock.
 _WAITS = ("host_disk_filling_seconds", "host_disk_full_soon_seconds")
@@ -58,6 +59,16 @@ def config(stage: Stage, targets: dict[str, Any]) -> dict[str, Any]:
         },
         "notifications": {
             "mail": {"smarthost": f"127.0.0.1:{ports.mail}", "sender": "alerts@example.org", "tls": False},
+            "routes": [
+                # Critical alerts of the second machine go on to dee when nobody acknowledges.
+                {
+                    "name": "machines",
+                    "hosts": ["gpu-1"],
+                    "severities": ["critical"],
+                    "to": [ANA, BO],
+                    "escalate": [{"after": "15m", "to": [DEE]}],
+                },
+            ],
             # A game day has more faults in an hour than people should be told of.
             "sms": {"twilio": twilio, "hourly_cap": 1000},
             "heartbeat": {"url_file": secret(secrets / "heartbeat-url", stage.heartbeats.url)},

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
@@ -21,6 +22,7 @@ from tests.gameday.watching import Episode, Watch
 QUIET = 90.0  # s for everything to be well again before the next fault
 DELIVERY = 20.0  # s from an alert that fires to the last person told
 ENDING = 40.0  # s from the alert's end to the last person told
+BEAT, BEATS = 60.0, 3  # s of production between two heartbeats, and how many may stay away before somebody is called
 AFTERMATH = 2.0  # s in which a message too many would come
 
 
@@ -58,14 +60,15 @@ class Play:
         stage: Stage,
         watch: Watch,
         scenario: Scenario,
-        told: dict[str, frozenset[str]],
+        told: Mapping[str, Collection[str]],
         lingering: Collection[str] = (),
     ) -> None:
         """`lingering`: what earlier scenarios are about whose alerts have not ended yet."""
         self.scenario = scenario
         self.result = Result(scenario)
         self._stage, self._watch, self._lingering = stage, watch, lingering
-        self._wanted = {(person, channel) for person, channels in told.items() for channel in channels}
+        self._wanted = _pairs(told)
+        self._allowed = self._wanted | _pairs(scenario.perhaps)
         self._begun = self._healed = time.time()
 
     async def run(self) -> None:
@@ -120,7 +123,7 @@ class Play:
         """While it is broken. What goes wrong here must not keep the fault from being mended."""
         try:
             if self.scenario.alert is None:
-                await asyncio.sleep(self.scenario.within)
+                await asyncio.sleep(self.scenario.within + self.scenario.hold / self._stage.factor)
                 return
             waits = await self._watch.waits()
             if self.scenario.alert not in waits:
@@ -166,13 +169,18 @@ class Play:
 
     def _episodes(self) -> list[Episode]:
         """What began to fire since, and is about this scenario."""
-        return [one for one in self._watch.begun_since(self._begun) if self._concerns(one.subject)]
+        return [one for one in self._watch.begun_since(self._begun) if self._concerns(f"{one.name} {one.subject}")]
 
     def _concerns(self, text: str) -> bool:
-        """Whether an alert or message is not another scenario's, by the name that it must hold."""
+        """Whether an alert or message is not another scenario's, nor aside, by the name that it must hold."""
         if self.scenario.lingers:
             return self.scenario.subject in text
-        return not any(subject in text for subject in self._lingering)
+        return not any(subject in text for subject in (*self._lingering, *self._aside()))
+
+    def _aside(self) -> list[str]:
+        """What stands in everything that is told of other matters: their names, and the summaries of their alerts."""
+        names = self.scenario.aside
+        return [*names, *(one.summary for one in self._watch.begun_since(self._begun) if one.name in names)]
 
     def _fits(self, episode: Episode) -> bool:
         return self.scenario.alert is not None and episode.fits(self.scenario.alert, self.scenario.labels)
@@ -194,11 +202,19 @@ class Play:
             result.told_after = firing[0].at - self._begun
         result.others = sorted({one.title for one in self._episodes() if not self._fits(one)})
         self._judge_messages(firing)
+        if scenario.heartbeat_stops and self._longest_silence() < BEATS * BEAT / self._stage.factor:
+            self._problem("the heartbeat went on")
         unexpected = [one for one in result.others if one.partition("(")[0] not in scenario.beside]
         if unexpected:
             self._problem(f"also fired: {', '.join(unexpected)}")
         if scenario.acknowledge and not result.acknowledged:
             self._problem("the acknowledgement did not take")
+
+    def _longest_silence(self) -> float:
+        """Seconds without a heartbeat while it was broken."""
+        beats = [one.at for one in self._stage.ledger.since(self._begun, self._healed) if one.channel == "heartbeat"]
+        times = [self._begun, *beats, self._healed]
+        return max(later - earlier for earlier, later in itertools.pairwise(times))
 
     def _judge_messages(self, firing: list[Message]) -> None:
         result, scenario = self.result, self.scenario
@@ -206,7 +222,7 @@ class Play:
         if missing and result.fired_after is not None:
             self._problem(f"not told: {_people(missing)}")
         for who, count in result.messages.items():
-            if who not in self._wanted:
+            if who not in self._allowed:
                 texts = [one.subject or one.text.splitlines()[0] for one in firing if _to(one) == who]
                 self._problem(f"told though not meant: {_people([who])}: {' | '.join(texts)}")
             elif count > 1:
@@ -223,6 +239,10 @@ class Play:
 
     def _problem(self, text: str) -> None:
         self.result.problems.append(text)
+
+
+def _pairs(told: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
+    return {(person, channel) for person, channels in told.items() for channel in channels}
 
 
 def _to(message: Message) -> tuple[str, str]:

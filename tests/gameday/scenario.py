@@ -41,6 +41,12 @@ class Scenario(Strict):
     """Seconds of production that the fault goes on after people were told."""
     beside: list[str] = []
     """Alerts that this fault may raise too, and that tell nobody."""
+    aside: list[str] = []
+    """Alerts, targets and machines that are another matter: what is told of them is not counted."""
+    perhaps: dict[str, Channels] = {}
+    """Who may be told beside, once: by what fails and is mended again."""
+    heartbeat_stops: bool = False
+    """Whether the outside service must miss us meanwhile."""
     needs: list[Literal["dask", "ollama", "gpu_ollama", "openwebui", "machine", "disk", "grafana"]] = []
     """What must be there; the system itself when nothing is said."""
     acknowledge: bool = False

@@ -26,6 +26,8 @@ from tests.gameday.scaling import scale_files
 SECOND = "alertmanager-2"
 _NO_CLUSTER = "--cluster.listen-address="
 _PEER_TIMEOUT = 15.0  # s, Alertmanager's default
+# Prometheus's own, in s: how often it says an alert again, and how long a series counts after its last sample.
+_FLAGS = {"rules.alert.resend-delay": 60.0, "query.lookback-delta": 300.0}
 
 
 def paced(state: State, config: Path, factor: float, pair: tuple[Address, Address, Address] | None, say: Say) -> Plan:
@@ -36,10 +38,14 @@ def paced(state: State, config: Path, factor: float, pair: tuple[Address, Addres
         if pair is not None and path.name == "prometheus.yml":
             for entry in data["alerting"]["alertmanagers"]:
                 entry["static_configs"][0]["targets"].append(str(pair[0]))
+            for job in data["scrape_configs"]:
+                if job["job_name"] == "alertmanager":
+                    job["static_configs"][0]["targets"].append(str(pair[0]))
         return data
 
     scale_files(state.rendered, factor, change)
-    plan = dataclasses.replace(plan, services=[_bridged(one, config, state, factor) for one in plan.services])
+    services = [_flagged(_bridged(one, config, state, factor), factor) for one in plan.services]
+    plan = dataclasses.replace(plan, services=services)
     if pair is None:
         return plan
     first = next(service for service in plan.services if service.name == "alertmanager")
@@ -64,6 +70,14 @@ def _bridged(service: Service, config: Path, state: State, factor: float) -> Ser
     faster.write_text(yaml.safe_dump(data, sort_keys=False))
     command = tuple(str(faster) if word == str(config) else word for word in service.command)
     return dataclasses.replace(service, command=command)
+
+
+def _flagged(service: Service, factor: float) -> Service:
+    """Durations of Prometheus's that are flags."""
+    if service.name != "prometheus":
+        return service
+    flags = (f"--{name}={round(value / factor * 1000)}ms" for name, value in _FLAGS.items())
+    return dataclasses.replace(service, command=(*service.command, *flags))
 
 
 def _paired(service: Service, own: Address, other: Address, factor: float) -> Service:

@@ -217,12 +217,13 @@ class Stage:
         return [{"name": name, "scheduler": cluster.address} for name, cluster in self.dask.items()]
 
     async def _start_ollama(self) -> list[dict[str, Any]]:
-        self.gpu_ollama = GpuOllama()
+        self.gpu_ollama = GpuOllama(self._folder("ollama-b"))
         self.gpu_ollama.start()
         self._undo.callback(self.gpu_ollama.stop)
         self._say("Ollama with a GPU: a stand-in with recorded answers")
         probe = {"enabled": True, "every": "5s", "timeout": "3s"}
-        gpu = {"name": "ollama-b", "url": self.gpu_ollama.url, "generation_probe": probe}
+        ca_file = str(self.gpu_ollama.ca_file)
+        gpu = {"name": "ollama-b", "url": self.gpu_ollama.url, "ca_file": ca_file, "generation_probe": probe}
         self.ollama = ollama.find(self._folder("ollama"))
         if self.ollama is None:
             self._say("Ollama: none here; put one on PATH or name it in OLLAMA_BINARY. Its scenarios are left out.")

@@ -111,10 +111,10 @@ class OllamaServer:
                     found.append(int(status.parent.name))
         return found
 
-    def create(self, name: str, **parameters: object) -> None:
-        """Make a model of this name from the tiny weights."""
+    def create(self, name: str, title: str = TINY, **parameters: object) -> None:
+        """Make a model of this name from the tiny weights; with a `title` of its own it shares no runner."""
         weights = self.folder / "tiny.gguf"
-        write_tiny_model(weights)
+        write_tiny_model(weights, title)
         lines = [f"FROM {weights}", *(f"PARAMETER {key} {value}" for key, value in parameters.items())]
         modelfile = self.folder / "Modelfile"
         modelfile.write_text("\n".join(lines) + "\n")

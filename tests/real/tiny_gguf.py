@@ -18,14 +18,14 @@ _ALIGNMENT = 32
 _UINT32, _INT32, _FLOAT32, _STRING, _ARRAY = 4, 5, 6, 8, 9  # GGUF value types
 
 
-def write_tiny_model(path: Path) -> None:
-    """Write the model to `path`, a quarter of a megabyte."""
+def write_tiny_model(path: Path, title: str = "tiny") -> None:
+    """Write the model to `path`, a quarter of a megabyte. Ollama takes one with another title for another model."""
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\u2581", *LETTERS]
     types = [_UNKNOWN, _CONTROL, _CONTROL, *[_BYTE] * 256, *[_NORMAL] * 27]
     tensors = _tensors(len(tokens))
     fields = [
         _text("general.architecture", "llama"),
-        _text("general.name", "tiny"),
+        _text("general.name", title),
         _count("llama.context_length", CONTEXT),
         _count("llama.embedding_length", WIDTH),
         _count("llama.block_count", 1),

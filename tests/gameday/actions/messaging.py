@@ -42,3 +42,11 @@ async def wrong_secret(stage: Stage, file: str) -> AsyncIterator[None]:
     path.write_text("revoked")
     yield
     path.write_text(right)
+
+
+@action
+async def heartbeat_refused(stage: Stage) -> AsyncIterator[None]:
+    """The outside service does not know our address any more."""
+    stage.heartbeats.status = 404
+    yield
+    stage.heartbeats.status = 200

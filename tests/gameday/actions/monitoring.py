@@ -11,13 +11,16 @@ from tests.gameday.waiting import surely
 
 
 @action
-async def forget_target(stage: Stage, system: str) -> AsyncIterator[None]:
-    """A system's targets are taken out of cluster-ai.yml, and the exporter reads it again."""
-    entries = stage.config["targets"].pop(system)
+async def forget_target(stage: Stage, target: str) -> AsyncIterator[None]:
+    """A target is taken out of cluster-ai.yml, and only the exporter is told to read it again."""
+    targets = stage.config["targets"]
+    stage.config["targets"] = {
+        system: [one for one in entries if one["name"] != target] for system, entries in targets.items()
+    }
     stage.write_config()
     stage.reload("exporter")
     yield
-    stage.config["targets"][system] = entries
+    stage.config["targets"] = targets
     stage.write_config()
     stage.reload("exporter")
 

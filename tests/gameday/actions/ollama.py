@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 
+from tests.certificates import DAY
 from tests.gameday.actions.registry import action
 from tests.gameday.stage import Stage
 from tests.gameday.systems.ollama import SECOND
@@ -113,3 +114,12 @@ async def gpu_ollama(
     yield
     server.version, server.on_gpu, server.failing = before, 1.0, frozenset()
     server.release()
+
+
+@action
+async def expire_certificate(stage: Stage) -> AsyncIterator[None]:
+    """The certificate of the stand-in with a GPU ended yesterday."""
+    assert stage.gpu_ollama is not None
+    stage.gpu_ollama.certify(-DAY)
+    yield
+    stage.gpu_ollama.certify(DAY)

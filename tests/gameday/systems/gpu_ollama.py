@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from tests.certificates import DAY, Authority
 from tests.exporter.ollama.fakes import fixture
 
 VERSION = "0.17.4"
@@ -15,9 +19,13 @@ _GENERATED = {"response": "a", "done": True, "eval_count": 1}
 
 
 class GpuOllama:
-    """One model, on the GPU and kept for ever."""
+    """One model, on the GPU and kept for ever, behind TLS."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._authority = folder, Authority("game day")
+        self.ca_file = self._authority.write_ca(folder)
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.certify(DAY)
         self.version = VERSION
         self.on_gpu = 1.0
         """Share of the model that is in the GPU's memory."""
@@ -51,8 +59,12 @@ class GpuOllama:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        # The handshake is made by the thread that serves the connection, so that nobody waits for a slow one.
+        self._server.socket = self._tls.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"https://127.0.0.1:{self._server.server_port}"
 
     def start(self) -> None:
         self._thread.start()
@@ -61,6 +73,10 @@ class GpuOllama:
         self._moving.set()
         self._server.shutdown()
         self._thread.join()
+
+    def certify(self, lasts: dt.timedelta) -> None:
+        """From the next connection on it shows a certificate that ends so long from now."""
+        self._tls.load_cert_chain(*self._authority.write_pair(self._folder, lasts=lasts))
 
     def release(self) -> None:
         """What hangs is let go, and nothing hangs any more."""

@@ -13,7 +13,7 @@ import pytest
 
 from tests.real.ollama_server import TINY, OllamaServer
 
-SECOND = "second"  # another name for the same weights, so that two can push each other out
+SECOND = "second"  # so that two can push each other out
 _EVERY = 2.0  # s between two questions
 
 
@@ -38,7 +38,7 @@ class Ollama(OllamaServer):
         """Everything, in use."""
         await asyncio.to_thread(self.start)
         for name in (TINY, SECOND):
-            await asyncio.to_thread(self.create, name)
+            await asyncio.to_thread(self.create, name, title=name)
         await asyncio.to_thread(self.generate)
         self._working = asyncio.create_task(self._work())
 
