@@ -255,11 +255,7 @@ def _transfers() -> Any:
         description="Bytes a second that workers send each other, all together.",
         unit="Bps",
         queries=[
-            Query(
-                f"sum by (target) (rate(dask_worker_transfer_outgoing_bytes_total{{{_SELECTED}}}[$__rate_interval]))",
-                "{{target}}",
-                _SLOW,
-            )
+            Query(f"sum by (target) (target:dask_transfer_outgoing_bytes:rate1m{{{_SELECTED}}})", "{{target}}", _SLOW)
         ],
         levels=plain(),
         empty="workers have no /metrics",

@@ -18,10 +18,10 @@ def scrapes() -> Any:
         description="One band for each kind of scrape; down when any of its targets was. exporter is ours, probe your "
         "systems through it, native the Dask workers' own pages (they come and go), node the hosts. A gap: Prometheus "
         "was not running.",
-        queries=[Query("min by (job) (up)", "{{job}}")],
+        queries=[Query("job:up:min", "{{job}}", "15s")],
         states=UP_DOWN,
         empty="Prometheus scrapes nothing: is this its data source?",
-        seen="up[15m]",
+        seen="job:up:min[15m]",
     )
 
 

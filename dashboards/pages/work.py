@@ -12,6 +12,11 @@ WORKER = 'target=~"$dask", host=~"$host"'
 BY = "target, host, worker"
 
 
+def _top(what: str) -> str:
+    """The ten highest of each cluster, of the chosen hosts: recorded, since a thousand workers are too many to sort."""
+    return f"worker:dask_{what}:top10{{{WORKER}}}"
+
+
 def finished() -> Any:
     """Throughput."""
     return timeseries(
@@ -93,13 +98,7 @@ def fullest(limits: Mapping[str, float]) -> Any:
         description="The ten workers with the most memory of their limit. A few far above the rest: data is spread "
         "badly; call client.rebalance(). All of them high: smaller pieces, or more memory.",
         unit="percentunit",
-        queries=[
-            Query(
-                f"topk(10, max by ({BY}) (dask_cluster_worker_memory_rss_bytes{{{WORKER}}})"
-                f" / max by ({BY}) (dask_cluster_worker_memory_limit_bytes{{{WORKER}}}))",
-                "{{worker}}",
-            )
-        ],
+        queries=[Query(_top("memory_ratio"), "{{worker}}", "15s")],
         levels=above(limits["dask_worker_memory_ratio"], limits["dask_worker_memory_ratio_critical"]),
         empty="no workers with a limit",
         maximum=1,
@@ -113,9 +112,7 @@ def spilled() -> Any:
         description="Task results that lie on disk because memory was short. Some is fine; much that comes and goes is "
         "slow work: results are read back before each use.",
         unit="bytes",
-        queries=[
-            Query(f"topk(10, max by ({BY}) (dask_cluster_worker_disk_spilled_bytes{{{WORKER}}}) > 0)", "{{worker}}")
-        ],
+        queries=[Query(_top("disk_spilled_bytes"), "{{worker}}", "15s")],
         levels=plain(),
         empty="nobody spills",
         stacked=True,
@@ -129,14 +126,7 @@ def moved() -> Any:
         description="Bytes a second that workers send each other. Tasks in `flight` and `fetch` with the network full: "
         "results travel more than they are worked on; larger pieces or fewer hosts help.",
         unit="Bps",
-        queries=[
-            Query(
-                f"topk(10, sum by (worker) "
-                f"(rate(dask_worker_transfer_outgoing_bytes_total{{{WORKER}}}[$__rate_interval])))",
-                "{{worker}}",
-                every="15s",
-            )
-        ],
+        queries=[Query(_top("transfer_outgoing_bytes"), "{{worker}}", "15s")],
         levels=plain(),
         empty="workers have no /metrics, or nothing moved",
     )
@@ -162,11 +152,7 @@ def worker_loops(limits: Mapping[str, float]) -> Any:
         description="Time between two turns of a worker's event loop, the ten slowest. 0.02 s is free; more means that "
         "something holds the interpreter (code that keeps the GIL, swapping) and heartbeats wait.",
         unit="s",
-        queries=[
-            Query(
-                f"topk(10, max by ({BY}) (dask_cluster_worker_event_loop_interval_seconds{{{WORKER}}}))", "{{worker}}"
-            )
-        ],
+        queries=[Query(_top("event_loop_interval_seconds"), "{{worker}}", "15s")],
         levels=above(limits["dask_event_loop_seconds"], limits["dask_event_loop_seconds_critical"]),
         empty="no workers",
     )
@@ -179,12 +165,7 @@ def oldest(limits: Mapping[str, float]) -> Any:
         description="Age of the oldest task of each worker, the ten oldest. A line that climbs without end is one long "
         "or stuck task: see its worker's call stack in Dask's own page.",
         unit="s",
-        queries=[
-            Query(
-                f"topk(10, max by ({BY}) (dask_cluster_worker_oldest_processing_task_seconds{{{WORKER}}}) > 0)",
-                "{{worker}}",
-            )
-        ],
+        queries=[Query(_top("oldest_processing_task_seconds"), "{{worker}}", "15s")],
         levels=above(limits["dask_oldest_task_seconds"], worst=AMBER),
         empty="no tasks",
     )

@@ -1,0 +1,83 @@
+"""What pages read from recording rules, worked out by promtool."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from alert_rules.render import rules
+from provisioning.config.model import Config
+from provisioning.config.targets import Targets
+from tests.tools import tool
+
+ABOUT = 'alertname="DaskSchedulerDown", severity="critical", system="dask", target="main"'
+AT = 'severity="critical", alertname="DaskSchedulerDown", system="dask", target="main"'
+
+
+def check(folder: Path, name: str, series: dict[str, str], expected: dict[tuple[str, str], dict[str, float]]) -> None:
+    """`expected`: by moment and expression, each series' value."""
+    (folder / "rules.yml").write_text(rules(Config(targets=Targets()))[f"{name}.yml"])
+    test: dict[str, Any] = {
+        "interval": "15s",
+        "input_series": [{"series": one, "values": values} for one, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": expr,
+                "eval_time": moment,
+                "exp_samples": [{"labels": labels, "value": value} for labels, value in found.items()],
+            }
+            for (moment, expr), found in expected.items()
+        ],
+    }
+    file = folder / "test.yml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yml"], "evaluation_interval": "15s", "tests": [test]}))
+    done = subprocess.run([tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_how_often_and_how_long_an_alert_fired(tmp_path: Path):
+    """Twice: for ten samples from minute 1 on, and for five from minute 5 on; the Watchdog is nobody's history."""
+    state = 'alertstate="firing", '
+    series = {
+        f"ALERTS{{{state}{ABOUT}}}": "_x4 1x9 stale _x4 1x4 stale",
+        f"ALERTS_FOR_STATE{{{ABOUT}}}": "_x4 60x9 stale _x4 300x4 stale",
+        f'ALERTS{{{state}alertname="Watchdog"}}': "1x40",
+        'ALERTS_FOR_STATE{alertname="Watchdog"}': "0x40",
+        'ALERTS{alertstate="pending", alertname="Other"}': "1x40",
+        'ALERTS_FOR_STATE{alertname="Other"}': "0x40",
+    }
+    check(
+        tmp_path,
+        "history",
+        series,
+        {
+            ("2m", "cluster_ai:alert_since:seconds"): {f"cluster_ai:alert_since:seconds{{{ABOUT}}}": 60},
+            ("8m", "cluster_ai:alert_since:seconds"): {},
+            ("8m", "cluster_ai:alert_fired:count30d"): {f"cluster_ai:alert_fired:count30d{{{AT}}}": 2},
+            ("8m", "cluster_ai:alert_firing:seconds90d"): {f"cluster_ai:alert_firing:seconds90d{{{AT}}}": 15 * 15},
+            ("8m", "cluster_ai:alert_last_since:seconds90d"): {f"cluster_ai:alert_last_since:seconds90d{{{AT}}}": 300},
+        },
+    )
+
+
+@pytest.mark.parametrize("record", ["memory_ratio", "event_loop_interval_seconds"])
+def test_the_ten_highest_workers_of_each_cluster_are_kept(record: str, tmp_path: Path):
+    series: dict[str, str] = {}
+    for target in ("north", "south"):
+        for number in range(12):
+            labels = f'{{target="{target}", host="h", worker="w{number}"}}'
+            series[f"dask_cluster_worker_memory_rss_bytes{labels}"] = f"{number}x8"
+            series[f"dask_cluster_worker_memory_limit_bytes{labels}"] = "1x8"
+            series[f"dask_cluster_worker_event_loop_interval_seconds{labels}"] = f"{number}x8"
+    expr = f"count by (target) (worker:dask_{record}:top10)"
+    lowest = f"min(worker:dask_{record}:top10)"
+    check(
+        tmp_path,
+        "workers",
+        series,
+        {("2m", expr): {'{target="north"}': 10, '{target="south"}': 10}, ("2m", lowest): {"{}": 2}},
+    )
