@@ -51,4 +51,4 @@ class Mailbox:
 
         given = (data.login.decode(), data.password.decode())
         self.logins.append(given)
-        return AuthResult(success=self._logins is not None and self._logins.get(given[0]) == given[1])
+        return AuthResult(success=self._logins is not None and self._logins.get(given[0]) == given[1], handled=False)

@@ -167,8 +167,12 @@ class TwilioStandIn:
         self.port = runner.addresses[0][1]
         started.set()
         loop.run_forever()
+        hanging = asyncio.all_tasks(loop)
+        for task in hanging:
+            task.cancel()
+        if hanging:
+            loop.run_until_complete(asyncio.wait(hanging))
         loop.run_until_complete(runner.cleanup())
-        loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
     # What Twilio does
