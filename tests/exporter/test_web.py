@@ -99,7 +99,9 @@ async def test_metrics_gives_the_whole_fleet_each_series_with_its_target_and_the
 async def test_collect_self_leaves_the_targets_alone(client, fleet):
     got = await samples(await client.get("/metrics", params={"collect[]": "self"}))
     assert {name for name, _ in got if name.startswith("ollama_")} == set()
-    assert ("process_cpu_seconds_total", None) in got
+    assert got["cluster_ai_exporter_build_info", None] == 1
+    for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds"):
+        assert (name, None) in got
     assert fleet.watches["gpu-1"].last is None
 
 
