@@ -15,7 +15,7 @@ from provisioning.config.durations import parse_duration
 FOLDER = Path(__file__).parent
 KINDS = ("fires", "silent", "absent")
 _KEYS = frozenset(
-    {"given", "after", "labels", "summary", "without", "gone", "fires", "every", "config", "also", "note"}
+    {"given", "after", "labels", "summary", "without", "gone", "fires", "every", "config", "targets", "also", "note"}
 )
 
 
@@ -39,6 +39,7 @@ class Case:
     summary: str
     also: tuple[str, ...]
     config: str
+    """A cluster-ai.yml."""
 
     def __str__(self) -> str:
         return f"{self.alert or self.file}-{self.kind}" + (f"-{self.number}" if self.number else "")
@@ -89,5 +90,5 @@ def _case(  # noqa: PLR0917
         labels=fires,
         summary=entry.get("summary", ""),
         also=tuple(entry.get("also", ())),
-        config=yaml.safe_dump(entry.get("config", {})),
+        config=yaml.safe_dump({"targets": entry.get("targets", {}), "alerts": entry.get("config", {})}),
     )

@@ -20,9 +20,7 @@ import yaml
 from promql_parser import parse
 
 from alert_rules.render import rendered
-from provisioning.config.alerts import Alerts
 from provisioning.config.model import Config
-from provisioning.config.targets import Targets
 from tests.rules.cases import Case
 from tests.rules.recordings import Series, matches, page, samples
 from tests.tools import tool
@@ -86,9 +84,8 @@ def _dump(file: Path, data: dict[str, Any]) -> str:
 
 @cache
 def _groups(config: str) -> dict[str, list[dict[str, Any]]]:
-    """The groups of each rule file, with the `alerts:` of a case."""
-    alerts = Alerts.model_validate(yaml.safe_load(config))
-    files = rendered(Config(targets=Targets(), alerts=alerts)).files
+    """The groups of each rule file, as the cluster-ai.yml of a case has them."""
+    files = rendered(Config.model_validate(yaml.safe_load(config))).files
     return {name.removesuffix(".yml"): yaml.safe_load(text)["groups"] for name, text in files.items()}
 
 
