@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -20,6 +21,10 @@ from tests.exporter.faults.running import Exporter, exporter
 from tests.exporter.faults.test_crowds import dask_crowd, openwebui_crowd
 from tests.exporter.faults.test_matrix import Targets, probe, value
 
+pytestmark = pytest.mark.skipif(
+    "COVERAGE_PROCESS_CONFIG" in os.environ,
+    reason="`make coverage` makes the exporter several times as slow; other tests run the same lines",
+)
 # Seconds of processor the exporter may use between another question and its answer, which other work of the machine
 # does not change. Found: 0.01 to 0.2; with all of it on the event loop, 2 to 20.
 PATIENCE = 0.6
