@@ -70,6 +70,7 @@ check: $(VENV)/.dev
 # Prometheus, promtool and their like, where the tests find them: from PATH, or fetched and unpacked, never installed.
 tools: $(VENV)/.dev
 	@$(BIN)/python -m compose.native.binaries --links $(TOOLS)
+	@$(BIN)/python -m tests.standins.redis_server
 
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv

@@ -1,4 +1,7 @@
-"""A real Redis on loopback, where this machine has one: on PATH, or where $REDIS_SERVER points."""
+"""A real Redis on loopback: where $REDIS_SERVER points, on PATH, or Debian's package unpacked as `make tools` does.
+
+`python -m tests.standins.redis_server` unpacks it, where there is apt; nothing is installed or started.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,22 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from compose.native import debian
+from compose.native.fetching import FetchError
+from compose.native.places import default_cache_dir
+from compose.native.tools import Package
 from tests.ports import free_port
 
 PASSWORD = "redis-secret"
+# In Debian the server is in the package of its tools; the other one would start it.
+PACKAGE = Package("redis-tools", {}, needs=("libjemalloc", "liblzf", "libatomic"))
 
 
 class Redis:
@@ -33,7 +43,9 @@ class Redis:
     def start(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "save": "", "requirepass": PASSWORD, "dir": self._folder}
         command = [self._program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        libraries = [str(path) for path in _unpacked().glob("usr/lib/*-linux-gnu")]
+        environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if libraries else None
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         end = time.monotonic() + 10
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -60,12 +72,40 @@ class Redis:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Redis]:
     """A Redis, or the test is skipped with the reason."""
-    program = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+    program = find()
     if program is None:
-        pytest.skip("redis-server is not on PATH, and $REDIS_SERVER does not name one")
+        pytest.skip("redis-server is not on PATH and not unpacked yet (`make tools` unpacks it)")
     redis = Redis(program, folder)
     redis.start()
     try:
         yield redis
     finally:
         redis.stop()
+
+
+def find() -> str | None:
+    """The program, None when this machine has none."""
+    ours = _unpacked() / "usr/bin/redis-check-rdb"  # one program, which goes by its name
+    named = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+    return named or (str(ours.with_name("redis-server")) if ours.exists() else None)
+
+
+def _unpacked() -> Path:
+    return default_cache_dir() / "debian" / PACKAGE.name
+
+
+def main() -> None:
+    """Unpacks Redis unless there is one; a machine without it skips some tests."""
+    if find() is not None or not debian.available():
+        return
+    try:
+        debian.fetch([PACKAGE], default_cache_dir(), print)
+        server = _unpacked() / "usr/bin/redis-server"
+        if not server.exists():
+            server.symlink_to("redis-check-rdb")
+    except FetchError as error:
+        sys.stdout.write(f"Redis could not be had, its tests are skipped: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
