@@ -8,7 +8,7 @@ from provisioning.config.basics import SECRET_FILES
 from provisioning.config.model import Config
 
 HIDDEN = "<hidden>"
-_HIDE = SECRET_FILES | {"username", "email", "sms", "sender"}
+_HIDE = SECRET_FILES | {"username", "email", "sms", "sender", "write_token_to"}
 
 
 def shown(config: Config) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -42,16 +43,17 @@ def signed_in(browser: Any, url: str, login: str, password: str, size: str = "de
         context.close()
 
 
-def look(page: Any, path: str, titles: list[str]) -> list[str]:
-    """Opens a page of Grafana and says what is wrong: failed requests, console errors, panel errors, lost panels.
+def look(page: Any, url: str, titles: list[str]) -> list[str]:
+    """Opens a page of Grafana and says what is wrong: failed requests and ones to elsewhere, console and panel errors.
 
     It is scrolled to its end first: a panel asks for its data when it comes into view.
     """
     wrong: list[str] = []
     page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if failed(answer) else None)
+    page.on("request", lambda asked: wrong.append(f"asked {asked.url}") if elsewhere(asked.url, url) else None)
     page.on("console", lambda message: wrong.append(f"console: {message.text}") if complaint(message) else None)
     page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-    page.goto(path, wait_until="domcontentloaded")
+    page.goto(url, wait_until="domcontentloaded")
     page.wait_for_selector("[data-viz-panel-key]", timeout=60_000)
     seen: set[str] = set()
     lost = [title for title in titles if not find(page, title, seen)]
@@ -77,6 +79,12 @@ def find(page: Any, title: str, seen: set[str]) -> bool:
 
 def failed(answer: Any) -> bool:
     return answer.status >= 400 and not answer.url.endswith(GRAFANAS_OWN)
+
+
+def elsewhere(asked: str, url: str) -> bool:
+    """Whether somebody else than the Grafana of `url` is asked."""
+    parts = urlsplit(asked)
+    return parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != urlsplit(url).netloc
 
 
 def complaint(message: Any) -> bool:

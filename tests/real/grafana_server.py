@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +28,8 @@ class GrafanaServer:
         self.url = f"http://{config.services.grafana}"
         self.places = Places(data=folder / "data", secrets=folder / "secrets")
         self.log = folder / "grafana.log"
+        self.asked_outside: list[str] = []
+        """First lines of what Grafana asked of the world outside this machine."""
 
     @property
     def password(self) -> str:
@@ -38,6 +42,23 @@ class GrafanaServer:
     def status(self, method: str, path: str, login: str = "", password: str = "", json: object = None) -> int:
         with self.client(login, password) as client:
             return client.request(method, path, json=json).status_code
+
+
+@contextmanager
+def world_outside() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that answers nothing: its address, and what was asked of it. Go never asks one for loopback."""
+    asked: list[str] = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.rfile.readline().decode(errors="replace").strip())
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_address[1]}", asked
+        proxy.shutdown()
+        thread.join()
 
 
 def home() -> Path:
@@ -53,10 +74,20 @@ def running(folder: Path, config: Config) -> Iterator[GrafanaServer]:
     make_secrets(server.places)
     render(config, folder / "config", places=server.places)
     (folder / "data").mkdir()
-    with server.log.open("wb") as log:
-        process = subprocess.Popen(
-            program.command(folder / "config/grafana/grafana.ini"), stdout=log, stderr=subprocess.STDOUT, cwd="/"
-        )
+    with world_outside() as (proxy, server.asked_outside):
+        command = program.command(folder / "config/grafana/grafana.ini")
+        with server.log.open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                env={**os.environ, "HTTP_PROXY": proxy, "HTTPS_PROXY": proxy},
+            )
+        yield from serving(server, process)
+
+
+def serving(server: GrafanaServer, process: subprocess.Popen[bytes]) -> Iterator[GrafanaServer]:
     try:
         until(lambda: answers(server, process), "Grafana to answer", seconds=60)
         with server.client("admin", server.password) as admin:

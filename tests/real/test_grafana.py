@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -317,6 +318,25 @@ def test_an_address_at_the_provider_does_not_take_over_a_user_with_a_password(
         assert browser.get("/api/user").status_code == 401
     with applied.client("admin", applied.password) as admin:
         assert admin.get("/api/org/users/search?query=ana").json()["orgUsers"][0]["role"] == "Editor"
+
+
+def test_sessions_rotate_after_a_quarter_of_an_hour_and_end_after_a_week(applied: GrafanaServer) -> None:
+    with applied.client("admin", applied.password) as admin:
+        found = admin.get("/api/admin/settings").json()
+    assert found["auth"]["token_rotation_interval_minutes"] == "15"
+    assert found["auth"]["login_maximum_lifetime_duration"] == "7d"
+    assert found["auth"]["login_maximum_inactive_lifetime_duration"] == "7d"
+    secrets = (found["security"]["admin_password"], found["security"]["secret_key"])
+    assert [one.strip("*") for one in (*secrets, found["auth.generic_oauth"]["client_secret"])] == ["", "", ""]
+    with httpx.Client(base_url=applied.url) as browser:
+        browser.post("/login", json={"user": "ana", "password": PASSWORDS["ana"]})
+        (cookie,) = (one for one in browser.cookies.jar if one.name == "grafana_session")
+    assert cookie.expires is not None
+    assert 7 * 86400 - 600 < cookie.expires - time.time() <= 7 * 86400 + 60
+
+
+def test_grafana_asks_nobody_outside(applied: GrafanaServer) -> None:
+    assert applied.asked_outside == []
 
 
 def test_grafana_complains_of_nothing_we_rendered(applied: GrafanaServer) -> None:

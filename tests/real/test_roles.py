@@ -67,7 +67,7 @@ def test_every_page_opens_whole(role: str, size: str, stack: Stack, url: str, br
         for name, shown in PAGES.items():
             page = context.new_page()
             titles = [panel["title"] for panel in shown["panels"] if panel["title"]] if size == "desktop" else []
-            complaints[name] = look(page, f"/d/cluster-ai-{name}", titles)
+            complaints[name] = look(page, f"{url}/d/cluster-ai-{name}", titles)
             page.close()
     assert complaints == {name: [] for name in PAGES}
 
