@@ -68,6 +68,7 @@ class Rehearsal:
     labels: Labels
     texts: Labels
     expected: tuple[Answer, ...]
+    begun: datetime
 
     @classmethod
     def of(cls, config: Config, alert: Alert, person: str | None, given: Labels) -> Rehearsal:
@@ -99,7 +100,7 @@ class Rehearsal:
             "runbook_url": links.runbook(grafana, alert.name),
             "dashboard_url": links.page(grafana, alert.page, ()),
         }
-        return cls(config, labels, texts, expected)
+        return cls(config, labels, texts, expected, now)
 
     def perform(self, url: str | None, say: Say) -> bool:
         """Sends it and says what became of it; whether all messages were taken. Raises UnreachableError."""
@@ -148,11 +149,11 @@ class Rehearsal:
         return sum(1 for answer in self.expected if answer.told and answer.told.means == means)
 
     def _alert(self, *, ends: timedelta) -> dict[str, Any]:
-        now = datetime.now(UTC)
         return {
             "labels": dict(self.labels),
             "annotations": dict(self.texts),
-            "endsAt": (now + ends).isoformat(),
+            "startsAt": self.begun.isoformat(),  # left out, Alertmanager would take the end for it
+            "endsAt": (datetime.now(UTC) + ends).isoformat(),
             "generatorURL": f"{self.config.grafana_url}/d/cluster-ai-alerts/",
         }
 

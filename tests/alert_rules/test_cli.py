@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -157,6 +158,9 @@ def test_a_test_that_arrives(tmp_path: Path) -> None:
     said = "lab: DaskTasksFailing is tested, nothing is broken"
     assert subjects == [f"[TEST] [{state}] {said}" for state in ("RESOLVED", "RESOLVED", "WARNING", "WARNING")]
     assert "target: main" in mail.mails[0].body("plain")
+    begun = datetime.strptime(lines[0].split()[1], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).astimezone()
+    (since,) = [line for line in mail.mails[0].body("plain").splitlines() if line.startswith("Since")]
+    assert f"{begun:%H:%M:%S}" in since
 
 
 def test_a_test_for_one_person_by_every_means(tmp_path: Path) -> None:
