@@ -67,6 +67,29 @@ CAUSES = (
     Cause("HostMemoryFull", same=("host",), alerts=("HostMemoryHigh", "HostMemoryPressure")),
     Cause("HostOverheating", same=("host",), alerts=("HostHot",)),
     Cause("HostGpuLost", same=("host",), alerts=("HostGpuExporterDown",)),
+    # Of the monitoring itself: a part that is down is why its numbers are missing.
+    Cause(
+        "MonitoringExporterDown",
+        same=(),
+        alerts=(
+            "MonitoringTargetMissing",
+            "MonitoringScrapeSlow",
+            "MonitoringCollectorStale",
+            "MonitoringNativeScrapesFailing",
+            "MonitoringSeriesDropped",
+        ),
+    ),
+    Cause(
+        "MonitoringProbeFailing",
+        alerts=("MonitoringTargetMissing", "MonitoringScrapeSlow", "MonitoringCollectorStale"),
+    ),
+    Cause("MonitoringSmsBridgeDown", same=(), alerts=("MonitoringSmsFailing", "MonitoringHeartbeatFailing")),
+    Cause("MonitoringAlertmanagerDown", same=(), alerts=("MonitoringAlertsUndelivered",)),
+    Cause(
+        "MonitoringStorageFailing",
+        same=(),
+        alerts=("MonitoringCompactionFailing", "MonitoringRulesFailing", "MonitoringRulesLate"),
+    ),
 )
 
 
