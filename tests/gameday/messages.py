@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from tests.gameday.serving import Server
 
 Channel = Literal["mail", "sms", "heartbeat"]
 
@@ -97,37 +98,13 @@ class Heartbeats:
     """The outside service that the Watchdog speaks to: it only remembers when."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self.status = 200
-
-        def beat() -> int:
-            if self.status == HTTPStatus.OK:
-                ledger.add(Message("heartbeat", "heartbeat", "", ""))
-            return self.status
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(beat))
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.status = HTTPStatus.OK
+        self._ledger = ledger
+        self._server = Server(self._beat)
         self.url = f"http://127.0.0.1:{self._server.server_port}/beat"
+        self.start, self.stop = self._server.start, self._server.stop
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def _answering(seen: Callable[[], int]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self.send_response(seen())
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        do_POST = do_GET  # noqa: N815 -- BaseHTTPRequestHandler's names
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Say nothing."""
-
-    return Handler
+    def _beat(self, _path: str) -> tuple[int, bytes, str]:
+        if self.status == HTTPStatus.OK:
+            self._ledger.add(Message("heartbeat", "heartbeat", "", ""))
+        return self.status, b"", "text/plain"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 
 from tests.gameday.actions.registry import action
 from tests.gameday.stage import Stage
@@ -47,6 +48,6 @@ async def wrong_secret(stage: Stage, file: str) -> AsyncIterator[None]:
 @action
 async def heartbeat_refused(stage: Stage) -> AsyncIterator[None]:
     """The outside service does not know our address any more."""
-    stage.heartbeats.status = 404
+    stage.heartbeats.status = HTTPStatus.NOT_FOUND
     yield
-    stage.heartbeats.status = 200
+    stage.heartbeats.status = HTTPStatus.OK

@@ -6,12 +6,12 @@ import datetime as dt
 import json
 import ssl
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.certificates import DAY, Authority
 from tests.exporter.ollama.fakes import fixture
+from tests.gameday.serving import Server
 
 VERSION = "0.17.4"
 _FOR_EVER = "2318-03-06T15:00:51Z"
@@ -34,45 +34,16 @@ class GpuOllama:
         self.failing: frozenset[str] = frozenset()
         """Paths that answer 500."""
         self._moving = threading.Event()
-        stand_in = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                found = stand_in.answer(self.path)
-                if found is None:
-                    stand_in._moving.wait(120)
-                    self.close_connection = True
-                    return
-                status, content = found
-                body = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            do_POST = do_GET  # noqa: N815 -- BaseHTTPRequestHandler's names
-
-            def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(self._respond)
         # The handshake is made by the thread that serves the connection, so that nobody waits for a slow one.
-        self._server.socket = self._tls.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        listening = self._server.socket
+        self._server.socket = self._tls.wrap_socket(listening, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
-
-    def start(self) -> None:
-        self._thread.start()
+        self.start = self._server.start
 
     def stop(self) -> None:
         self._moving.set()
-        self._server.shutdown()
-        self._thread.join()
+        self._server.stop()
 
     def certify(self, lasts: dt.timedelta) -> None:
         """From the next connection on it shows a certificate that ends so long from now."""
@@ -84,12 +55,18 @@ class GpuOllama:
         self._moving.set()
         self._moving = threading.Event()
 
-    def answer(self, path: str) -> tuple[int, Any] | None:
-        """Status and body; None for a generation that hangs."""
+    def _respond(self, path: str) -> tuple[int, bytes, str] | None:
+        if self.hangs and path == "/api/generate":
+            self._moving.wait(120)
+            return None
+        status, content = self._answer(path)
+        return status, json.dumps(content).encode(), "application/json"
+
+    def _answer(self, path: str) -> tuple[int, Any]:
         if path in self.failing:
             return 500, {"error": "out of order"}
         if path == "/api/generate":
-            return None if self.hangs else (200, _GENERATED)
+            return 200, _GENERATED
         if path == "/api/version":
             return 200, {"version": self.version}
         name = path.removeprefix("/api/")
