@@ -70,5 +70,6 @@ def _library() -> ModuleType:
             "notifications.sms.apprise needs the apprise library; install cluster-ai-dashboard[apprise]"
         ) from None
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it may log addresses with their secrets
+    apprise.Apprise().add("json://localhost")  # its plugins load now, not while somebody waits
     module: ModuleType = apprise
     return module

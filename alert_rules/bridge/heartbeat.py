@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 
 import httpx
@@ -9,7 +10,8 @@ import httpx
 from provisioning.config.notifications import Heartbeat
 from provisioning.config.secrets import SecretError, SecretFile
 
-_PATIENCE = 10.0  # s
+_PATIENCE = 5.0  # s
+_PAUSES = (0.5, 2.0)  # s before it is tried again
 
 
 class HeartbeatError(Exception):
@@ -24,7 +26,17 @@ class Beat:
         self._http = httpx.AsyncClient(timeout=_PATIENCE, verify=ssl.create_default_context(), follow_redirects=True)
 
     async def send(self) -> None:
-        """One sign of life. Raises HeartbeatError."""
+        """One sign of life, tried three times. Raises HeartbeatError."""
+        for pause in _PAUSES:
+            try:
+                await self._once()
+            except HeartbeatError:
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._once()
+
+    async def _once(self) -> None:
         try:
             answer = await self._http.get(self._url.read())
         except SecretError as error:

@@ -62,6 +62,7 @@ class Bridge:
         self._reports = reports
         self._callback = callback
         self._beat = beat
+        self._beats = True
         self._metrics = metrics
         self._guard = Guard(settings, count=metrics.answered, headers=_HEADERS, costly=frozenset())
 
@@ -103,11 +104,17 @@ class Bridge:
         try:
             await self._beat.send()
         except HeartbeatError as error:
+            # The next one comes soon; asking Alertmanager to come again would count as an SMS that failed.
             self._metrics.heartbeats.labels("failed").inc()
-            log.warning("a sign of life was not passed on: %s", error)
-            raise web.HTTPServiceUnavailable(text=f"{error}\n") from None
+            if self._beats:
+                log.warning("signs of life are not passed on: %s", error)
+            self._beats = False
+            return web.Response(status=202, text=f"Not passed on: {error}.\n")
         self._metrics.heartbeats.labels("passed").inc()
         self._metrics.last_heartbeat.set_to_current_time()
+        if not self._beats:
+            log.info("signs of life are passed on again")
+        self._beats = True
         return web.Response(text="Passed on.\n")
 
     async def _status(self, request: web.Request) -> web.Response:

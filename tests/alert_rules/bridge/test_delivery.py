@@ -87,6 +87,16 @@ async def test_where_the_outcome_stays_unknown_a_mail_says_so_and_no_sms_follows
     assert "Ack: https://monitoring.example.org/alerting/silence/new?" in mail.get_content()
 
 
+async def test_a_list_that_fails_at_last_leaves_the_outcome_unknown(tmp_path, mailbox):
+    """What was not there a moment ago may be there now."""
+    provider = Scripted(["lost answer", "empty", "empty", "list fails"])
+    async with sending(tmp_path, provider, mailbox.address) as bridge:
+        assert await bridge.deliveries.tell(ANA, FIRES) is Told.DONE
+        assert bridge.results() == {"unknown": 1}
+    assert provider.taken == 1
+    assert len(mailbox.mails) == 1
+
+
 async def test_a_list_that_is_late_is_looked_at_again(tmp_path, twilio, mailbox):
     twilio.list_delay = 0.2
     twilio.fail(Fault.RESET_TAKEN)
@@ -379,8 +389,9 @@ class Scripted:
         }[outcome]
 
     async def find(self, to: str, body: str, since: float, /) -> list[str]:
-        if self.script and self.script[0] == "list fails":
-            self.script.pop(0)
+        if self.script and self.script[0] in ("list fails", "empty"):
+            if self.script.pop(0) == "empty":
+                return []
             raise LookError("the list fails")
         if not self.knows:
             raise LookError("there is no list")

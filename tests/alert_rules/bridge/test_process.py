@@ -160,7 +160,7 @@ def test_what_the_log_holds(bridge, twilio, mailbox):
         assert bridge.kill(signal.SIGTERM) == 0
     log = bridge.log.read_text()
     assert "handing over an SMS to ana: Twilio answers 500, error 20500" in log
-    assert "a sign of life was not passed on: the heartbeat's service cannot be reached: ConnectError" in log
+    assert "signs of life are not passed on: the heartbeat's service cannot be reached: ConnectError" in log
     assert "stopping" in log
     assert "Traceback" not in log
     for secret in ("5511999", "5511%", "ana@", TOKEN, stand_in.TOKEN, stand_in.API_SECRET, "secret-of-the-heartbeat"):

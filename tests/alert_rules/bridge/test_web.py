@@ -203,13 +203,18 @@ async def test_a_report_proves_that_a_message_left(tmp_path, twilio):
         assert (found.state, found.sid) == ("sent", twilio.taken[0].sid)
 
 
-async def test_a_heartbeat_that_does_not_arrive_is_tried_again(tmp_path, twilio):
+async def test_a_heartbeat_that_does_not_arrive_is_counted_and_no_failure_of_alertmanager(
+    tmp_path, twilio, monkeypatch, caplog
+):
+    monkeypatch.setattr("alert_rules.bridge.heartbeat._PAUSES", (0.01, 0.01))
     async with serving(tmp_path, twilio.url) as bridge:
-        status, text = await bridge.post("/v1/heartbeat", post())
-        assert (status, text) == (503, "the heartbeat's service cannot be reached: ConnectError\n")
+        for _ in range(3):
+            status, text = await bridge.post("/v1/heartbeat", post())
+            assert (status, text) == (202, "Not passed on: the heartbeat's service cannot be reached: ConnectError.\n")
+        assert caplog.text.count("signs of life are not passed on") == 1
         resolved = post(alert(status="resolved"))
         assert (await bridge.post("/v1/heartbeat", resolved))[0] == 200
-        assert bridge.sending.value("cluster_ai_heartbeat_pings_total", result="failed") == 1
+        assert bridge.sending.value("cluster_ai_heartbeat_pings_total", result="failed") == 3
         assert bridge.sending.value("cluster_ai_heartbeat_last_success_timestamp_seconds") == 0
 
 
@@ -256,3 +261,20 @@ async def test_answers_are_counted_by_endpoint_and_never_by_path(tmp_path, twili
     assert 'cluster_ai_sms_bridge_http_requests_total{code="404",handler="/v1/alerts/{person}"} 1.0' in text
     assert 'cluster_ai_sms_bridge_http_requests_total{code="404",handler="other"} 1.0' in text
     assert "some-secret-name" not in text
+
+
+async def test_a_heartbeat_is_tried_three_times(tmp_path, twilio, monkeypatch):
+    monkeypatch.setattr("alert_rules.bridge.heartbeat._PAUSES", (0.01, 0.01))
+    answers = [500, 503, 200]
+
+    async def ping(_: web.Request) -> web.Response:
+        return web.Response(status=answers.pop(0))
+
+    service = web.Application()
+    service.router.add_get("/ping/secret", ping)
+    async with TestServer(service) as server, serving(tmp_path, twilio.url) as bridge:
+        (tmp_path / "beat").write_text(str(server.make_url("/ping/secret")))
+        assert await bridge.post("/v1/heartbeat", post()) == (200, "Passed on.\n")
+        assert answers == []
+        assert bridge.sending.value("cluster_ai_heartbeat_pings_total", result="passed") == 1
+        assert bridge.sending.value("cluster_ai_heartbeat_last_success_timestamp_seconds") > 0
