@@ -1,4 +1,4 @@
-"""`python -m benchmarks [encoding|ollama|dask|fleet|alerts ...]`: measure and print tables of Markdown."""
+"""`python -m benchmarks [encoding|ollama|dask|fleet|alerts|pages ...]`: measure and print tables of Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import alerts, dask, encoding, fleet, ollama
+from benchmarks import alerts, dask, encoding, fleet, ollama, pages
 from benchmarks.table import Table
 
 _PARTS: dict[str, Callable[[], list[Table]]] = {
@@ -16,6 +16,7 @@ _PARTS: dict[str, Callable[[], list[Table]]] = {
     "dask": dask.measure,
     "fleet": fleet.measure,
     "alerts": alerts.measure,
+    "pages": pages.measure,
 }
 
 

@@ -22,7 +22,7 @@ from dashboards.kit import (
     to_page,
 )
 from dashboards.kit.house import TASK_COLORS
-from dashboards.pages import queries
+from dashboards.pages import firing, queries
 from dashboards.pages.common import restarts_and_alerts
 
 _NOT_CONFIGURED = "not configured"
@@ -38,8 +38,8 @@ def page(limits: Mapping[str, float]) -> Page:
         rows=[
             row(3, *(_system(system) for system in queries.PREFIX), _monitoring(limits), *_alerts()),
             row(4, *_numbers(limits)),
-            row(6, _history(), _tasks()),
-            row(6, _worker_memory(limits), _tokens(), _hosts(limits)),
+            row(6, firing.wrong(), _history(), widths=(11, 13)),
+            row(6, _tasks(), _worker_memory(limits), _tokens(), _hosts(limits)),
             row(6, *_day(limits)),
         ],
         annotations=restarts_and_alerts(),

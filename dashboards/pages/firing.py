@@ -23,8 +23,9 @@ PAGES = {
 CHOSEN = 'alertname=~"$alert", alertname!="Watchdog"'
 _INFO = "cluster_ai:alert:info"
 _LINKING = ("page", "runbook", "target_as", "host_as", "worker_as")
-_LABELS = "alertname, severity, system, target, host, worker, model, backend"
+_LABELS = "alertname, severity, system, target, host, worker, model, backend, job, instance, mountpoint"
 _FIRING = f'ALERTS{{alertstate="firing", {CHOSEN}}}'
+_RANKS = (State(0, "critical", RED), State(1, "warning", AMBER), State(2, "info", BLUE))
 # What an alert is about: the label, and its column.
 _ABOUT = (("target", "Target"), ("host", "Host"), ("worker", "Worker"))
 
@@ -34,9 +35,6 @@ def now() -> Any:
     linked = f"{_FIRING} * on (alertname) group_left ({', '.join(_LINKING)}) {_INFO}"
     rows = f"max by ({_LABELS}, {', '.join(_LINKING)}) ({linked} or {_FIRING} unless on (alertname) {_INFO})"
     shown = f'label_replace({rows}, "shown", "$1", "page", "(.*)")'
-    critical, warning = (
-        f'ALERTS{{alertstate="firing", severity="{name}", {CHOSEN}}}' for name in ("critical", "warning")
-    )
     return table(
         "What fires now?",
         description="Every alert that fires, the worst first. Its name leads to its runbook, `Cause` to the page that "
@@ -45,8 +43,8 @@ def now() -> Any:
         columns=[
             Column(
                 title="Severity",
-                query=f"max by ({_LABELS}) ({critical} * 0 or {warning} * 1 or {_FIRING} * 2)",
-                states=(State(0, "critical", RED), State(1, "warning", AMBER), State(2, "info", BLUE)),
+                query=_rank(_LABELS, _FIRING),
+                states=_RANKS,
                 width=100,
             ),
             Column(
@@ -59,6 +57,9 @@ def now() -> Any:
             *(Column(title=title, field=label) for label, title in _ABOUT),
             Column(title="Model", field="model"),
             Column(title="Backend", field="backend"),
+            Column(title="Part", field="job"),
+            Column(title="Address", field="instance"),
+            Column(title="Directory", field="mountpoint"),
             Column(
                 title="Since",
                 query=f"max by ({_LABELS}) (ALERTS_FOR_STATE * 1000 and ignoring (alertstate) {_FIRING})",
@@ -79,6 +80,44 @@ def now() -> Any:
         sort="Severity",
         descending=False,
     )
+
+
+def wrong() -> Any:
+    """The same in short, for the first page."""
+    by = "alertname, target, host"
+    everything = 'ALERTS{alertstate="firing", alertname!="Watchdog"}'
+    return table(
+        "What is wrong?",
+        description="Every alert that fires, the worst first, with what it is about. Its name leads to the Alerts "
+        "page: to its runbook, to the page that shows the cause, and to where you say that you have it. Empty is good.",
+        columns=[
+            Column(title="Severity", query=_rank(by, everything), states=_RANKS, width=90),
+            Column(
+                title="Alert",
+                field="alertname",
+                query=f"count by ({by}) ({everything})",
+                links=[_link("What fires", f"/d/cluster-ai-alerts?${{__url_time_range}}&var-alert={cell('Alert')}")],
+                width=200,
+            ),
+            Column(title="Target", field="target"),
+            Column(title="Host", field="host"),
+            Column(
+                title="Since",
+                query=f"min by ({by}) (ALERTS_FOR_STATE * 1000 and ignoring (alertstate) {everything})",
+                unit="dateTimeFromNow",
+                width=110,
+            ),
+        ],
+        empty="nothing fires",
+        sort="Severity",
+        descending=False,
+    )
+
+
+def _rank(by: str, firing: str) -> str:
+    """A number for each alert that puts the worst first."""
+    critical, warning = (f'{firing[:-1]}, severity="{name}"}}' for name in ("critical", "warning"))
+    return f"min by ({by}) ({critical} * 0 or {warning} * 1 or {firing} * 2)"
 
 
 def catalogue() -> Any:

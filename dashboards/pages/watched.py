@@ -80,7 +80,10 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "ollama": {
         "Which models are in memory?": ("OllamaModelOnCpu", "OllamaVersionChanged"),
-        "Do they answer?": ("OllamaGenerationHung", "OllamaGenerationFailing"),
+        "Do they answer?": (
+            *("OllamaGenerationHung", "OllamaGenerationFailing"),
+            *("OllamaRunnersUnsteady", "OllamaModelAlwaysBusy"),
+        ),
         "How often are models loaded?": ("OllamaModelsThrashing",),
         "Are the required ones there?": ("OllamaModelMissing", "OllamaModelNotLoaded"),
         "What cannot be read?": ("OllamaPartlyBlind",),
