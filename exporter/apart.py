@@ -16,7 +16,8 @@ P = ParamSpec("P")
 
 MANY = 2_000  # entries of an answer that are worked on at once: about twenty milliseconds
 _TURN = 500  # entries that are made series of before others have their turn: about five milliseconds
-# One, so that at most one answer is unfolded in memory and the event loop competes with one thread only.
+# One, so that at most one answer is unfolded in memory, the event loop competes with one thread only, and one set of
+# memory is kept by malloc for it: each thread that ever worked on much holds two MiB.
 _THREAD = ThreadPoolExecutor(1, "apart")
 
 

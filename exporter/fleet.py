@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from exporter.apart import apart
 from exporter.client.wires import TargetWires
 from exporter.collectors import registry
 from exporter.collectors.base import Collector
@@ -55,14 +56,14 @@ class Fleet:
     async def reload(self) -> None:
         """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken.
 
-        One after the other, each with the file as it is then; a large file takes seconds, in a thread.
+        One after the other, each with the file as it is then; a large file takes seconds, beside the event loop.
         """
         async with self._reloading:
             await self._reload()
 
     async def _reload(self) -> None:
         try:
-            config = await asyncio.to_thread(load, self.file)
+            config = await apart(load, self.file)
         except ConfigError as error:
             self.reload_error = str(error)
             log.error("configuration not reloaded, the old one stays in use: %s", error)  # noqa: TRY400 -- told to people

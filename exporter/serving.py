@@ -39,7 +39,7 @@ async def serve(
     # as Python does by default, costs a third of a collection's CPU.
     gc.freeze()
     # The middle generation is looked at in pieces of 200,000, which takes 20 ms and nobody else may run meanwhile.
-    gc.set_threshold(20_000, 10, 500)
+    gc.set_threshold(20_000, 10, 100)
     # While a thread writes 50,000 series the event loop gets the interpreter back after this long, not after 5 ms.
     sys.setswitchinterval(0.001)
     fleet = Fleet(file, config, shard=shard)
