@@ -12,6 +12,7 @@ from alert_rules import thresholds
 from alert_rules.overrides import subject
 from provisioning.config.load import ConfigError, Loaded, load_with_warnings
 from provisioning.config.messages import key_text
+from provisioning.config.notifications import Which
 from provisioning.config.problems import Problem, brief
 from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Key
@@ -45,6 +46,11 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
             yield (*at, "target"), f"{brief(entry.target)} is listed twice", f"the first is on line {line}"
         yield from _thresholds(entry.thresholds, (*at, "thresholds"))
         yield from _alerts(entry.off, (*at, "off"), for_one=True)
+    told = loaded.config.notifications
+    named: dict[str, Sequence[Which]] = {"routes": told.routes, "mutes": told.mutes}
+    for kind, entries in named.items():
+        for index, which in enumerate(entries):
+            yield from _alerts(which.alerts, ("notifications", kind, index, "alerts"))
 
 
 def _thresholds(given: dict[str, float], at: Key) -> Iterator[tuple[Key, str, str]]:

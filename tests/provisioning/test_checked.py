@@ -1,4 +1,4 @@
-"""Names of alerts, thresholds and targets under `alerts:`, which only the rules know."""
+"""Names of alerts, thresholds and targets in the file, which only the rules know."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ alerts:
     - target: main
       off:
         - Watchdog
+people: [{name: ana, email: a@b.org}]
+notifications:
+  mail: {smarthost: "localhost:25", sender: m@b.org, tls: false}
+  routes:
+    - {alerts: [DaskSchedulerDwn], to: [ana], by: [mail]}
+  mutes:
+    - {name: m, alerts: [DaskIdle, Zzz], begin: 2026-12-24 22:00, end: 2026-12-25 22:00}
 """
 SAID = """\
 FILE:6: alerts.thresholds.dask_worker_memory: there is no threshold dask_worker_memory; did you mean \
@@ -40,7 +47,9 @@ FILE:10: alerts.off[1]: there is no alert Zzz; docs/alerts.md lists them
 FILE:12: alerts.overrides[0].target: there is no target or host "nobody"; known here: main
 FILE:13: alerts.overrides[0].thresholds.host_cpu: there is no threshold host_cpu; did you mean host_cpu_ratio?
 FILE:16: alerts.overrides[2].target: "main" is listed twice; the first is on line 14
-FILE:18: alerts.overrides[2].off[0]: Watchdog is about no single target; write it under alerts.off, or keep it"""
+FILE:18: alerts.overrides[2].off[0]: Watchdog is about no single target; write it under alerts.off, or keep it
+FILE:23: notifications.routes[0].alerts[0]: there is no alert DaskSchedulerDwn; did you mean DaskSchedulerDown?
+FILE:25: notifications.mutes "m": alerts[1]: there is no alert Zzz; docs/alerts.md lists them"""
 
 
 @pytest.fixture
