@@ -100,6 +100,7 @@ generate: $(VENV)/.dev
 	$(BIN)/python -m provisioning.config.reference > docs/configuration.md
 	$(BIN)/python -m tests.exporter.metrics_page > docs/metrics.md
 	$(BIN)/python -m exporter.doctor.reference > docs/doctor.md
+	$(BIN)/python -m alert_rules.reference
 
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv (https://docs.astral.sh/uv/)' >&2; exit 1; }

@@ -67,7 +67,7 @@ class Overrides:
             differing = tuple(sorted((name, value) for name, value in own.items() if value != self.numbers[name]))
             if differing and entry.target not in without:
                 found.setdefault(differing, []).append(entry.target)
-        return [Case(tuple(sorted(names)), self.numbers | dict(own)) for own, names in sorted(found.items())]
+        return [Case(tuple(sorted(names)), {**self.numbers, **dict(own)}) for own, names in sorted(found.items())]
 
     def of(self, threshold: str) -> dict[str, float]:
         """Targets and hosts with a number of their own for one threshold."""

@@ -80,7 +80,7 @@ def templates() -> tuple[str, ...]:
 
 
 def _groups(name: str, written: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is recorded, in the groups of the template; then the alerts: those that wake somebody apart from the rest."""
+    """What is recorded, in the groups of the template; then the alerts, those that wake somebody apart."""
     rules = [(group, rule) for group in written for rule in group["rules"] or ()]
     groups = []
     for group in written:
