@@ -79,7 +79,7 @@ class People:
             seen = compare(wanted(self.config), api, show=show)
             refused = carry_out(seen.steps)
         said = [f"  Grafana refused {refusal}" for refusal in refused]
-        said += [f"  Grafana: {conflict}; `{command()} grafana apply` tells more" for conflict in seen.conflicts]
+        said += [f"  Grafana: {conflict} (`{command()} grafana apply`)" for conflict in seen.conflicts]
         first_time = any(step.sign == "+" and step.what.startswith("user ") for step in seen.steps)
         demo = self._demo_passwords() if self.demo and first_time else ()
         return Brought(said, [*passwords.lines(), *demo])

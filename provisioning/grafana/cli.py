@@ -65,11 +65,12 @@ def _asks_grafana(command: Callable[..., None]) -> Callable[..., None]:
 @_asks_grafana
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--adopt", is_flag=True, help="Take over users, teams and service accounts of the same name.")
-def apply(*, dry_run: bool, adopt: bool, **options: Any) -> None:
+@click.option("--show-passwords", is_flag=True, help="Print first passwords also where the output is no terminal.")
+def apply(*, dry_run: bool, adopt: bool, show_passwords: bool, **options: Any) -> None:
     """Make Grafana what cluster-ai.yml says: users, teams, folders, service accounts, preferences.
 
     What is to change is shown first. What does not come from the file is left as it is and named. A second time
-    changes nothing. First passwords are shown once, here, unless the file names files with them.
+    changes nothing. First passwords are shown once, in a terminal, unless the file names files with them.
 
     Exit code 0 when Grafana is as the file says, 1 when something was refused, stands in the way or does not answer,
     3 when `--dry-run` found changes.
@@ -81,7 +82,8 @@ def apply(*, dry_run: bool, adopt: bool, **options: Any) -> None:
         with there.api(here) as api:
             asked = wanted(here)
             applying.wait_for_pages(api, here.grafana.home, 0 if dry_run else _PATIENCE)
-            seen = applying.compare(asked, api, adopt=adopt, show=passwords.add)
+            show = passwords.add if show_passwords or sys.stdout.isatty() else None
+            seen = applying.compare(asked, api, adopt=adopt, show=show)
             _say(before(seen, file))
             if dry_run:
                 sys.exit(_FAILED if seen.conflicts else _DIFFERS if seen.steps else 0)

@@ -68,7 +68,7 @@ def _missing(person: Person, wanted: Wanted, seen: Comparison, organization: int
 def _no_first_password(person: Person, seen: Comparison) -> str | None:
     """Why nobody could sign in with the first password."""
     if person.password_file is None:
-        return None if seen.show else "the first password would not be seen by anybody here; run it in a terminal"
+        return None if seen.show else "nobody here would see the first password, which is shown in a terminal alone"
     try:
         weak = weakness(SecretFile(person.password_file).read(), person.login)
     except SecretError as error:

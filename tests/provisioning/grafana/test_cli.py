@@ -45,7 +45,8 @@ def run(tmp_path: Path, grafana: Fake, asked: list[str], monkeypatch: pytest.Mon
     write(tmp_path)
 
     def command(*words: str) -> Result:
-        return CliRunner().invoke(main, ["grafana", *words, "--state-dir", str(tmp_path / "state")])
+        shown = ["--show-passwords"] if words[0] == "apply" else []
+        return CliRunner().invoke(main, ["grafana", *words, *shown, "--state-dir", str(tmp_path / "state")])
 
     return command
 
@@ -68,6 +69,14 @@ def test_the_differences_come_first_and_passwords_once(run: Command, grafana: Fa
     assert asked == ["http://127.0.0.1:3001"]
     again = run("apply")
     assert (again.exit_code, again.output) == (0, "Nothing to change: Grafana is as cluster-ai.yml says.\n")
+
+
+def test_no_password_is_made_that_a_log_would_keep(run: Command, grafana: Fake, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["grafana", "apply", "--state-dir", str(tmp_path / "state")])
+    assert result.exit_code == 1
+    assert "! ana has no user: nobody here would see the first password" in result.output
+    assert [row["login"] for row in grafana.users.values()] == ["admin"]
+    assert grafana.preferences["theme"] == "dark", "the rest is done"
 
 
 def test_a_dry_run_changes_nothing_and_says_whether_it_would(run: Command, grafana: Fake) -> None:
