@@ -61,7 +61,7 @@ class Guard:
             raise
         except Exception:
             log.exception("the endpoint %s failed unexpectedly", name)
-            text = f"Something unexpected went wrong; the exporter's log has it under request_id={number}.\n"
+            text = f"Something unexpected went wrong; the log has it under request_id={number}.\n"
             response = web.Response(status=500, text=text)
         self._see_off(name, response, number)
         return response

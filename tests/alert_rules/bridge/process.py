@@ -86,6 +86,8 @@ class Bridge:
             (folder / name).write_text(secret)
             (folder / name).chmod(0o600)
         self.log = folder / "log"
+        self.patience = 30.0
+        self._options: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -96,12 +98,17 @@ class Bridge:
     def token(self) -> Path:
         return self.folder / "token"
 
+    def with_options(self, *options: str) -> Bridge:
+        """The same, started with these as well."""
+        self._options = options
+        return self
+
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.alert_rules.bridge.quick", "--config", str(self.config)]
-        command += ["--token-file", str(self.token), "--ledger", str(self.ledger)]
+        command += ["--token-file", str(self.token), "--ledger", str(self.ledger), *self._options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
-        wait(self.ready, "the bridge is ready", 30)
+        wait(self.ready, "the bridge is ready", self.patience)
 
     def ready(self) -> bool:
         assert self.process is not None
