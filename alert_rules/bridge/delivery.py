@@ -13,26 +13,23 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
+from functools import partial
 
+from alert_rules.bridge.handing import Handing, OutOfHandError, Pace
 from alert_rules.bridge.instead import Instead, Mailed
-from alert_rules.bridge.ledger import HOUR, Entry, LedgerError, State
+from alert_rules.bridge.ledger import HOUR, Entry, State
 from alert_rules.bridge.ledger_safe import SafeLedger
 from alert_rules.bridge.metrics import Metrics
-from alert_rules.bridge.provider import Handed, LookError, NotTaken, Provider, Refused, Taken, Unknown
+from alert_rules.bridge.provider import Handed, NotTaken, Provider, Refused, Taken, Unknown
 from alert_rules.bridge.text import Style, compose
 from alert_rules.bridge.webhook import Notification
 from provisioning.config.people import Person
 
 log = logging.getLogger(__name__)
-_SKEW = 30.0  # s our clock may be ahead of the provider's
-
-
-class _OutOfHandError(Exception):
-    """Another bridge looks after the message now, or its fate is known."""
 
 
 class Told(Enum):
@@ -42,23 +39,6 @@ class Told(Enum):
     """Nothing is left to do: the person is told, now or before."""
     AGAIN = "again"
     """Alertmanager must come again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """Times in seconds."""
-
-    window: float
-    """How long a told alert is not told again: longer than Alertmanager retries, shorter than it repeats."""
-    looks: Sequence[float] = (1.0, 3.0, 8.0, 20.0)
-    """Pauses before each look at the provider's list, where it is not known whether it took a message."""
-    lease: float = 60.0
-    """How long a message is one bridge's own; longer than handing over and the longest of `looks` take."""
-    patience: float = 120.0
-    """How long an SMS waits for the provider before the person gets a mail as well."""
-    wait: float = 20.0
-    """How long a request waits for another bridge that has the same message in hand."""
-    poll: float = 0.5
 
 
 @dataclass(slots=True)
@@ -80,9 +60,20 @@ class Deliveries:
     owner: str
     pace: Pace
     clock: Callable[[], float] = time.time
+    _handing: Handing = field(init=False)
     _under_way: dict[str, asyncio.Task[Told]] = field(default_factory=dict)
     _waiting: dict[str, _Waiting] = field(default_factory=dict)
     _turns: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._handing = Handing(
+            ledger=self.ledger,
+            provider=self.provider,
+            metrics=self.metrics,
+            owner=self.owner,
+            pace=self.pace,
+            clock=self.clock,
+        )
 
     async def tell(self, person: Person, notification: Notification) -> Told:
         """Tells the person what of this notification they were not told before."""
@@ -102,8 +93,8 @@ class Deliveries:
             claim, doubtful = await self.ledger.claim(entry, keys, self.pace.window)
             if claim.granted:
                 since = now - self.pace.window if doubtful else None
-                work = self._first(person, entry, keys, recent=recent, doubtful_since=since)
-                task = self._begin(entry.id, work)
+                first = partial(self._first, person, entry, keys, recent=recent, doubtful_since=since)
+                task = self._begin(entry.id, first)
         if not claim.granted:
             return await self._told_by(claim.in_hand, person)
         told = await asyncio.shield(task)
@@ -117,10 +108,10 @@ class Deliveries:
         for id in await self.ledger.orphans(self.clock()):
             if id in self._under_way:
                 continue
-            entry = await self._hold(id)
+            entry = await self._handing.hold(id)
             person = people(entry.person) if entry else None
             if entry and person:
-                found.append(self._begin(id, self._orphan(person, entry)))
+                found.append(self._begin(id, partial(self._orphan, person, entry)))
             elif entry:
                 await self.ledger.settle(id, State.LOST)  # the person is no longer in the configuration
         await asyncio.gather(*found, return_exceptions=True)
@@ -144,17 +135,19 @@ class Deliveries:
         notice = f"SMS {number} of {self.cap} this hour, the next ones go by mail." if number >= self.cap else ""
         return compose(notification, self.style, now, notice)
 
-    def _begin(self, id: str, work: Coroutine[None, None, Told]) -> asyncio.Task[Told]:
-        """Goes on by itself: a caller who hangs up must not leave a message half sent."""
+    def _begin(self, id: str, work: Callable[[], Awaitable[Told]]) -> asyncio.Task[Told]:
+        """Goes on by itself: a caller who hangs up must not leave a message half sent. One at a time for a message."""
+        if id in self._under_way:
+            return self._under_way[id]
         task = asyncio.create_task(self._careful(work))
         self._under_way[id] = task
         task.add_done_callback(lambda _: self._under_way.pop(id, None))
         return task
 
-    async def _careful(self, work: Coroutine[None, None, Told]) -> Told:
+    async def _careful(self, work: Callable[[], Awaitable[Told]]) -> Told:
         try:
-            return await work
-        except _OutOfHandError:
+            return await work()
+        except OutOfHandError:
             return Told.AGAIN
         except Exception:
             # What it had written down is looked into when Alertmanager comes again.
@@ -170,9 +163,9 @@ class Deliveries:
             return await asyncio.shield(self._under_way[other.id])
         end = time.monotonic() + self.pace.wait
         while True:
-            held = await self._hold(other.id)
+            held = await self._handing.hold(other.id)
             if held is not None:
-                return await asyncio.shield(self._begin(held.id, self._orphan(person, held)))
+                return await asyncio.shield(self._begin(held.id, partial(self._orphan, person, held)))
             now = await self.ledger.get(other.id)
             if now is None:
                 return Told.AGAIN
@@ -196,9 +189,9 @@ class Deliveries:
         if recent >= self.cap:
             self.metrics.messages.labels("capped").inc()
             return await self._mail(person, entry, f"{person.name} had {self.cap} SMS within the hour")
-        if doubtful_since is not None and (sid := await self._told_elsewhere(person, entry, doubtful_since)):
+        if doubtful_since is not None and (sid := await self._handing.told_elsewhere(person, entry, doubtful_since)):
             return await self._taken(entry, sid)
-        handed = await self._hand_over(person, entry)
+        handed = await self._handing.hand_over(person, entry)
         if isinstance(handed, NotTaken):
             await self.ledger.release(entry.id)
             return await self._not_taken(person, entry, handed.why, "".join(keys))
@@ -207,23 +200,16 @@ class Deliveries:
     async def _orphan(self, person: Person, entry: Entry) -> Told:
         """A message that somebody may have handed over before they went away."""
         log.warning("a message to %s was in hand when a bridge ended; looking whether it left", person.name)
-        handed = await self._look_into(person, entry, Unknown("timeout", "the bridge ended while it was sending"))
+        handed = await self._handing.look_into(
+            person, entry, Unknown("timeout", "the bridge ended while it was sending")
+        )
         if isinstance(handed, NotTaken):
-            handed = await self._hand_over(person, entry)
+            handed = await self._handing.hand_over(person, entry)
         if isinstance(handed, NotTaken) and self.clock() - entry.made < self.pace.patience:
             # It stays open, and is looked into again when Alertmanager comes or nobody holds it.
             self.metrics.messages.labels("waiting").inc()
             return Told.AGAIN
         return await self._end(person, entry, handed)
-
-    async def _hand_over(self, person: Person, entry: Entry) -> Handed:
-        """Hands it to the provider; where the outcome is not known, what its list says of it."""
-        handed = await self.provider.send(str(person.sms), entry.body, entry.id)
-        if isinstance(handed, Taken):
-            return handed
-        self.metrics.failures.labels(handed.reason).inc()
-        log.warning("handing over an SMS to %s: %s", person.name, handed.why)
-        return await self._look_into(person, entry, handed) if isinstance(handed, Unknown) else handed
 
     async def _end(self, person: Person, entry: Entry, handed: Handed) -> Told:
         """Nothing more can be done to send it: it is sent, or told by mail."""
@@ -236,51 +222,6 @@ class Deliveries:
             case NotTaken(_, why) | Refused(_, why):
                 self.metrics.messages.labels("refused").inc()
                 return await self._mail(person, entry, why)
-
-    async def _look_into(self, person: Person, entry: Entry, unknown: Unknown) -> Handed:
-        """Asks the provider's list, several times: what was handed over may show late.
-
-        Taken when it is there, NotTaken when it stayed away at every look, else Unknown.
-        """
-        absent = False
-        for pause in self.pace.looks:
-            await asyncio.sleep(pause)
-            if await self._hold(entry.id) is None:
-                raise _OutOfHandError
-            try:
-                sid = await self._listed(person, entry, entry.made - _SKEW)
-            except LookError as error:
-                log.warning("%s", error)
-                absent = False
-                continue
-            if sid:
-                return Taken(sid)
-            absent = True
-        return NotTaken(unknown.reason, f"{unknown.why}, and the provider does not list it") if absent else unknown
-
-    async def _told_elsewhere(self, person: Person, entry: Entry, since: float) -> str | None:
-        """Whether the provider has it already; told, if it cannot be asked: twice is better than not at all."""
-        try:
-            found = await self.provider.find(str(person.sms), entry.body, since)
-        except LookError as error:
-            log.warning("%s", error)
-            return None
-        return found[0] if found else None
-
-    async def _listed(self, person: Person, entry: Entry, since: float) -> str | None:
-        """The provider's name of this message if it has it. Raises LookError."""
-        for sid in await self.provider.find(str(person.sms), entry.body, since):
-            known = await self.ledger.by_sid(sid)
-            if known is None or known.id == entry.id:
-                return sid
-        return None
-
-    async def _hold(self, id: str) -> Entry | None:
-        now = self.clock()
-        try:
-            return await self.ledger.hold(id, self.owner, now, now + self.pace.lease)
-        except LedgerError:
-            return None
 
     async def _taken(self, entry: Entry, sid: str) -> Told:
         await self.ledger.settle(entry.id, State.SENT, sid)

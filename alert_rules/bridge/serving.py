@@ -14,7 +14,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from alert_rules.bridge.apprise_provider import AppriseProvider
-from alert_rules.bridge.delivery import Deliveries, Pace
+from alert_rules.bridge.delivery import Deliveries
+from alert_rules.bridge.handing import Pace
 from alert_rules.bridge.heartbeat import Beat
 from alert_rules.bridge.instead import Instead
 from alert_rules.bridge.ledger import Ledger

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alert_rules.bridge.delivery import Deliveries, Pace
+from alert_rules.bridge.delivery import Deliveries
+from alert_rules.bridge.handing import Pace
 from alert_rules.bridge.instead import Instead
 from alert_rules.bridge.ledger import Ledger
 from alert_rules.bridge.ledger_file import FileLedger

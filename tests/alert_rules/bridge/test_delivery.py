@@ -281,6 +281,24 @@ async def test_a_bridge_that_is_gone_is_cleared_up_after(tmp_path, twilio, mailb
     assert mailbox.mails == []
 
 
+async def test_a_message_that_is_looked_into_by_many_at_once_is_sent_once(tmp_path, twilio, mailbox):
+    """Alertmanager's retries and the bridge's own sweep find the same message that an earlier life left."""
+    async with sending(tmp_path, twilio.url, mailbox.address, owner="gone") as gone:
+        twilio.fail(Fault.HANG)
+        caller = asyncio.create_task(gone.deliveries.tell(ANA, FIRES))
+        await until(lambda: twilio.posts)
+        await gone.deliveries.finish()
+        caller.cancel()
+        await gone.deliveries.ledger.abandon("gone")
+    async with sending(tmp_path, twilio.url, mailbox.address) as bridge:
+        people = {"ana": ANA}
+        sweeps = [bridge.deliveries.sweep(people.get) for _ in range(3)]
+        told = await asyncio.gather(*sweeps, *(bridge.deliveries.tell(ANA, FIRES) for _ in range(5)))
+        assert set(told[3:]) == {Told.DONE}
+        assert bridge.results()["sent"] == 1
+    assert len(twilio.taken) == 1
+
+
 async def test_a_message_in_another_s_hand_is_waited_for(tmp_path, twilio, mailbox):
     twilio.slowness = 0.3
     twilio.fail(Fault.SLOW)
