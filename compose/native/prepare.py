@@ -72,8 +72,11 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
     try:
         make_secrets(places)
         render(setup.config, state.rendered, places=places, source=str(setup.file))
+        places.plugins.mkdir(parents=True, exist_ok=True)  # Grafana logs errors where it is missing
     except RenderError as error:
         raise StartError(str(error)) from None
+    except OSError as error:
+        raise StartError(f"cannot make {places.plugins}: {error.strerror}") from None
     services = stack.services(setup.config, setup.file, state, programs, setup.scheduler)
     absent = {} if neighbour is None else {"node_exporter": f"the one that already answers at {neighbour} is used"}
     if not needs_bridge(setup.config):

@@ -25,6 +25,11 @@ class Places:
     """False where this machine runs no node_exporter."""
 
     @property
+    def plugins(self) -> Path:
+        """Where Grafana looks for plugins; none are needed."""
+        return self.data / "grafana/plugins"
+
+    @property
     def grafana_admin_password(self) -> Path:
         """File with the first password of Grafana's `admin`; Grafana reads it at its first start."""
         return self.secrets / "grafana-admin-password"

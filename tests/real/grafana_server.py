@@ -73,7 +73,7 @@ def running(folder: Path, config: Config) -> Iterator[GrafanaServer]:
     server = GrafanaServer(folder, config)
     make_secrets(server.places)
     render(config, folder / "config", places=server.places)
-    (folder / "data").mkdir()
+    server.places.plugins.mkdir(parents=True)
     with world_outside() as (proxy, server.asked_outside):
         command = program.command(folder / "config/grafana/grafana.ini")
         with server.log.open("wb") as log:
