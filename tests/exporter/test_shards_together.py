@@ -87,7 +87,7 @@ def test_prometheus_is_given_every_shard():
 
 def test_shards_that_listen_on_one_address_are_an_error(tmp_path):
     file = tmp_path / "cluster-ai.yml"
-    file.write_text(text(["127.0.0.1:9860", "127.0.0.1:9861"]))
+    file.write_text(text(["127.0.0.1:9860", "127.0.0.1:9870"]))
     load(file)  # `exporter` is not used then: its default may be one of them
     file.write_text(text(["127.0.0.1:9860", "127.0.0.1:9860"]))
     with pytest.raises(Exception, match="also where"):

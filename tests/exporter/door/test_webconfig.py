@@ -278,7 +278,7 @@ def test_what_is_probably_not_meant_is_said(folder, caplog):
 
 def test_the_example_of_the_documentation_works(folder):
     page = (Path(__file__).parents[3] / "docs" / "exporter.md").read_text()
-    [example] = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     loaded = load(written(folder, example))
     assert loaded.tls is not None
     assert list(loaded.config.basic_auth_users) == ["prometheus"]

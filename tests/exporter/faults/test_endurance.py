@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.exporter.faults.test_matrix import Targets, probe
 SCRAPES, WARM_UP = 5_000, 1_000
 AT_ONCE = 10
 PATIENCE = 20.0
+MOST_THREADS = 1 + min(32, (os.cpu_count() or 1) + 4) + 1  # the event loop's, asyncio's pool, that of large answers
 # Five targets, of which one fails; which one goes round, so that each way has its share.
 FAILING: dict[str, tuple[str, ...]] = {
     "ollama": ("refused", "500", "truncated", "not_json", "wrong_types", "401"),
@@ -85,7 +87,8 @@ async def test_five_thousand_scrapes_leave_no_file_no_thread_and_no_memory_behin
     assert SCRAPES / 6 < down < SCRAPES / 5  # a refused key leaves it up
     # Connections are kept for some seconds; the busiest moment may have had one more of them than the one before.
     assert after[0] <= before[0] + 2
-    assert after[1] == before[1]
+    # Pools of threads fill as chance has several things at once for them, and no further.
+    assert before[1] <= after[1] <= MOST_THREADS
     assert after[2] < before[2] + 5
     assert "Traceback" not in log
 
