@@ -196,7 +196,7 @@ def _tasks() -> Any:
 
 def _worker_memory(limits: Mapping[str, float]) -> Any:
     return timeseries(
-        "How full are the workers?",
+        "How full are workers?",
         description="Memory of the median and of the fullest worker, as a share of its limit. The fullest alone near "
         "the line: data is spread badly. Both near it: the work needs more memory or smaller pieces.",
         unit="percentunit",

@@ -45,7 +45,7 @@ def now() -> Any:
                 title="Severity",
                 query=_rank(_LABELS, _FIRING),
                 states=_RANKS,
-                width=100,
+                width=105,
             ),
             Column(
                 title="Alert",
@@ -91,13 +91,13 @@ def wrong() -> Any:
         description="Every alert that fires, the worst first, with what it is about. Its name leads to the Alerts "
         "page: to its runbook, to the page that shows the cause, and to where you say that you have it. Empty is good.",
         columns=[
-            Column(title="Severity", query=_rank(by, everything), states=_RANKS, width=90),
+            Column(title="Severity", query=_rank(by, everything), states=_RANKS, width=105),
             Column(
                 title="Alert",
                 field="alertname",
                 query=f"count by ({by}) ({everything})",
                 links=[_link("What fires", f"/d/cluster-ai-alerts?${{__url_time_range}}&var-alert={cell('Alert')}")],
-                width=200,
+                width=210,
             ),
             Column(title="Target", field="target"),
             Column(title="Host", field="host"),

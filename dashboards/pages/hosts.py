@@ -164,7 +164,7 @@ def gpus(limits: Mapping[str, float]) -> Any:
                 width=80,
             ),
         ],
-        empty="no gpu_exporter in cluster-ai.yml",
+        empty="no gpu_exporter",
         sort="Memory",
     )
 

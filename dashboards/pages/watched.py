@@ -16,7 +16,7 @@ _MEMORY = ("HostMemoryHigh", "HostMemoryFull")
 WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "dashboard": {
         "When was what down?": ("DaskSchedulerDown", "OllamaDown", "OpenWebUIDown"),
-        "How full are the workers?": ("DaskWorkerMemoryHigh", "DaskWorkerMemoryFull"),
+        "How full are workers?": ("DaskWorkerMemoryHigh", "DaskWorkerMemoryFull"),
         "How busy are the hosts?": ("HostCpuOverloaded",),
         "Host memory, by day": _MEMORY,
     },
