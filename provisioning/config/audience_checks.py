@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from provisioning.config.audience import MEANS, can_reach, default_route, persons, tellings
+from provisioning.config.audience import MEANS, can_reach, default_route, persons, routes, tellings
 from provisioning.config.messages import did_you_mean, key_text
 from provisioning.config.model import Config
 from provisioning.config.notifications import Escalation, Route
-from provisioning.config.people import Means
 from provisioning.config.problems import Problem, brief
 from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Document, Key
 
 _Finding = tuple[Key, str, str]
-_ACCOUNTS: dict[Means, str] = {"mail": "notifications.mail", "sms": "notifications.sms"}
-_ADDRESSES: dict[Means, str] = {"mail": "email", "sms": "number (sms)"}
+_ACCOUNTS = {"mail": "notifications.mail", "sms": "notifications.sms"}
+_ADDRESSES = {"mail": "email", "sms": "number (sms)"}
 
 
 def audience_errors(config: Config, document: Document) -> list[Problem]:
@@ -150,13 +149,15 @@ def _never_asked(config: Config) -> Iterator[_Finding]:
 
 
 def _untold(config: Config) -> Iterator[_Finding]:
-    route = default_route(config)
-    addressed: dict[Means, Callable[[], bool]] = {
-        "mail": lambda: any(person.email for person in config.people),
-        "sms": lambda: any(person.sms for person in config.people),
-    }
-    for means in MEANS:
-        if getattr(config.notifications, means) is None and route and addressed[means]():
+    """Accounts that tell nobody, and people whom no account tells."""
+    default = default_route(config)
+    told = config.notifications
+    if (told.mail or told.sms) and not any(tellings(config, route) for route in routes(config)):
+        hint = "give somebody an email and the role operator or admin, or add routes"
+        yield ("notifications",), "nobody is told of any alert", hint
+    for means, key in (("mail", "email"), ("sms", "sms")):
+        somebody = any(getattr(person, key) for person in config.people)
+        if default and somebody and getattr(told, means) is None:
             yield ("people",), f"nobody is told by {means}", f"add {_ACCOUNTS[means]}"
 
 

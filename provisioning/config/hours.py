@@ -29,12 +29,14 @@ def parse_moment(text: str) -> datetime:
 
 
 def _zone(value: str) -> str:
-    """A zone that this machine knows; Alertmanager reads the same database."""
-    if value == "UTC" or not zoneinfo.available_timezones():
+    """A zone that this machine knows; Alertmanager reads the same database, and does not start without it."""
+    if value == "UTC":
         return value
     try:
         zoneinfo.ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        if not zoneinfo.available_timezones():
+            raise ValueError("this machine knows no time zones; install tzdata, or use UTC") from None
         raise ValueError(f"there is no time zone {brief(value)}; write it like America/Sao_Paulo or UTC") from None
     return value
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
+import zoneinfo
 from pathlib import Path
 
 import pytest
@@ -255,9 +256,25 @@ def test_people_who_look_as_if_they_were_told(tmp_path: Path) -> None:
     assert warnings(viewer) == []
 
 
+def test_accounts_that_tell_nobody(tmp_path: Path) -> None:
+    account = "mail: {smarthost: 'localhost:25', sender: m@b.org, tls: false}"
+    targets = "targets:\n  hosts: [{name: a}]\n"
+    file = write(tmp_path, f"{targets}people: [{{name: ana, email: a@b.org}}]\nnotifications:\n  {account}\n")
+    hint = "give somebody an email and the role operator or admin, or add routes"
+    assert warnings(file) == [f"cluster-ai.yml:4: notifications: nobody is told of any alert; {hint}"]
+
+
+def test_a_machine_without_time_zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    file = write(tmp_path, "targets: {}\nnotifications: {zone: Mars/Olympus}\n")
+    with pytest.raises(ConfigError, match="this machine knows no time zones; install tzdata, or use UTC"):
+        load(file)
+
+
 def test_a_password_that_ends_with_a_line_break(tmp_path: Path) -> None:
     account = "mail: {smarthost: 'smtp.b.org:587', sender: m@b.org, username: u, password_file: word}"
-    file = write(tmp_path, f"targets:\n  hosts: [{{name: a}}]\nnotifications:\n  {account}\n")
+    targets = "targets: {hosts: [{name: a}]}\npeople: [{name: ana, email: a@b.org, role: admin}]\n"
+    file = write(tmp_path, f"{targets}notifications:\n  {account}\n")
     secret = tmp_path / "word"
     secret.write_text("s3cret\n")
     secret.chmod(0o600)
