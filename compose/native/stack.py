@@ -18,6 +18,7 @@ from provisioning.config.durations import format_duration
 from provisioning.config.model import Config
 
 DEMO_SCHEDULER = Address("127.0.0.1", 18786)  # beside Dask's own 8786, which may be in use
+NOT_DISKS = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
 NAMES = ("exporter", "prometheus", "alertmanager", "sms_bridge", "node_exporter", "grafana", "dask")
 
 
@@ -140,14 +141,14 @@ def _sms_bridge(config: Config, file: Path, state: State) -> Service:
 
 def _node_exporter(config: Config, state: State, program: Path) -> Service:
     listen = Address.parse(config.services.node_exporter)
-    # The systemd collector is on in Debian's build, where it logs an error at every scrape without systemd; builds for
-    # other systems do not know it.
-    systemd = ("--no-collector.systemd",) if sys.platform == "linux" else ()
+    # Debian's build has the systemd collector on, which logs an error at every scrape without systemd, and leaves out
+    # /mnt and /media, where the disks with models and results often are. Builds for other systems differ in both.
+    linux = ("--no-collector.systemd", f"--collector.filesystem.mount-points-exclude={NOT_DISKS}")
     command = (
         str(program),
         f"--web.listen-address={listen}",
         f"--collector.textfile.directory={state.textfile}",
-        *systemd,
+        *(linux if sys.platform == "linux" else ()),
     )
     return _service("node_exporter", listen, command, "/metrics")
 
