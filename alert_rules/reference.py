@@ -23,6 +23,17 @@ TITLES = {
     "host": "Machines and GPUs",
     "monitoring": "The monitoring itself",
 }
+NOTES = {
+    "host": """\
+Temperatures come from node_exporter's hwmon collector, GPUs from dcgm-exporter or nvidia_gpu_exporter. We had neither
+sensor nor GPU at hand: those rules rest on the names in the exporters' documentation (node_exporter 1.5, dcgm-exporter
+4, nvidia_gpu_exporter 1.14) and were never seen to fire on a real one.
+
+Debian's package of node_exporter leaves out file systems under `/mnt` and `/media`; the node_exporter that
+`cluster-ai up` starts does not. On other machines put this into `ARGS` of `/etc/default/prometheus-node-exporter`:
+`--collector.filesystem.mount-points-exclude=^/(dev|proc|run|sys)($|/)`
+""",
+}
 INTRODUCTION = """\
 # Alerts
 
@@ -67,9 +78,8 @@ def _section(system: str, found: Sequence[Alert]) -> str:
     rows = [
         _row(alert) for severity in ("critical", "warning", "info") for alert in found if alert.severity == severity
     ]
-    return "\n".join(
-        (f"## {TITLES[system]}\n", "| Alert | Severity | After | Says | Thresholds |\n|---|---|---|---|---|", *rows, "")
-    )
+    title = (f"## {TITLES[system]}\n", *([NOTES[system]] if system in NOTES else []))
+    return "\n".join((*title, "| Alert | Severity | After | Says | Thresholds |\n|---|---|---|---|---|", *rows, ""))
 
 
 def _row(alert: Alert) -> str:
