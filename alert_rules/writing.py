@@ -23,6 +23,8 @@ LABELS = ("target", "host", "worker", "model", "backend", "mountpoint", "job", "
 # Two windows each, so that an alert begins soon and ends soon: how many times faster than it may the budget is used.
 FAST = (("1h", "5m", 14.4), ("6h", "30m", 6.0))
 SLOW = (("1d", "2h", 3.0), ("3d", "6h", 1.0))
+BURN_KEEP = "15m"
+"""A share that wavers around a line is one incident; and what it hides, such as DaskTasksFailing, ends before it."""
 _INDENT = " " * 6
 
 
@@ -118,13 +120,16 @@ class Writer:
         description: str,
         page: str,
         labels: str = "target",
+        wait: str = "",
     ) -> str:
         """Two alerts on how fast the room that `objective` (a threshold's name) leaves for failures is used up.
 
         The text between `call` and `endcall` is the share that failed over a window: `[[ over ]]` is the window in
         brackets, `[[ seconds ]]` its length. NAMEFast is raised when the room of 30 days would be gone within two days
-        (1 h and 5 min) or five (6 h and 30 min), NAMESlow within ten (1 d and 2 h) or thirty (3 d and 6 h).
+        (1 h and 5 min) or five (6 h and 30 min), NAMESlow within ten (1 d and 2 h) or thirty (3 d and 6 h). NAMESlow,
+        whose windows hold the same failures for hours, does not tell again what NAMEFast told.
         """
+        told = f'max_over_time(ALERTS{{alertname="{name}Fast", alertstate="firing"}}[{SLOW[-1][1]}])'
         lines = []
         for suffix, windows, severity in zip(("Fast", "Slow"), (FAST, SLOW), severities, strict=True):
 
@@ -138,7 +143,10 @@ class Writer:
                         for over in (long, short)
                     )
                     either.append(f"(\n{both}\n)")
-                return "\nor\n".join(either)
+                burnt = "\nor\n".join(either)
+                if windows is FAST:
+                    return burnt
+                return f"(\n{indent(burnt, '  ')}\n)\nunless on ({', '.join(labels.split())}) {told}"
 
             lines.append(
                 self.alert(
@@ -148,6 +156,8 @@ class Writer:
                     description=description,
                     page=page,
                     labels=labels,
+                    wait=wait,
+                    keep=BURN_KEEP,
                     caller=expression,
                 )
             )

@@ -5,8 +5,9 @@ The exporter takes the file without this: a misspelt alert must not keep targets
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from alert_rules import thresholds
 from alert_rules.overrides import subject
@@ -44,7 +45,7 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
         if first.setdefault(entry.target, at) != at:
             line = loaded.document.line_of(first[entry.target])
             yield (*at, "target"), f"{brief(entry.target)} is listed twice", f"the first is on line {line}"
-        yield from _thresholds(entry.thresholds, (*at, "thresholds"))
+        yield from _thresholds(entry.thresholds, (*at, "thresholds"), alerts.thresholds)
         yield from _alerts(entry.off, (*at, "off"), for_one=True)
     told = loaded.config.notifications
     named: dict[str, Sequence[Which]] = {"routes": told.routes, "mutes": told.mutes}
@@ -53,10 +54,15 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
             yield from _alerts(which.alerts, ("notifications", kind, index, "alerts"))
 
 
-def _thresholds(given: dict[str, float], at: Key) -> Iterator[tuple[Key, str, str]]:
+def _thresholds(
+    given: dict[str, float], at: Key, common: Mapping[str, float] = MappingProxyType({})
+) -> Iterator[tuple[Key, str, str]]:
     for name, meant in thresholds.unknown(given).items():
         hint = f"did you mean {meant}?" if meant else "docs/alerts.md lists them"
         yield (*at, name), f"there is no threshold {name}", hint
+    for name, wrong in thresholds.impossible({**common, **given}).items():
+        if name in given:
+            yield (*at, name), f"{given[name]:g} {wrong}", "docs/alerts.md has the defaults"
 
 
 def _alerts(given: Sequence[str], at: Key, *, for_one: bool = False) -> Iterator[tuple[Key, str, str]]:

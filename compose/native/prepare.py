@@ -12,8 +12,9 @@ from compose.native.places import State, default_cache_dir, shown
 from compose.native.ports import Address
 from compose.native.record import Record, ServiceRecord, TargetRecord
 from compose.native.service import Condition, Service
+from provisioning.checked import load_checked
 from provisioning.config.audience import needs_bridge
-from provisioning.config.load import ConfigError, load_with_warnings
+from provisioning.config.load import ConfigError
 from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS
 from provisioning.render import Places, RenderError, make_secrets, render
@@ -104,7 +105,7 @@ def _setup(state: State, wishes: Wishes, say: Say) -> Setup:
     else:
         file = own.absolute()
     try:
-        loaded = load_with_warnings(file)
+        loaded = load_checked(file)
     except ConfigError as error:
         raise StartError(str(error)) from None
     for warning in loaded.warnings:

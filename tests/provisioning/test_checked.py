@@ -75,5 +75,46 @@ def test_nothing_is_rendered_from_such_a_file(command: list[str], wrong: Path) -
     assert not out.exists()
 
 
+def test_numbers_that_can_never_be_reached_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "cluster-ai.yml"
+    file.write_text(
+        """\
+targets:
+  dask:
+    - {name: main, scheduler: "tcp://127.0.0.1:8786"}
+alerts:
+  thresholds:
+    dask_task_error_ratio: 5
+    dask_oldest_task_seconds: -1
+    dask_worker_memory_ratio: 0.96
+    host_cpu_ratio: 1
+  overrides:
+    - target: main
+      thresholds:
+        dask_event_loop_seconds_critical: 0.4
+"""
+    )
+    with pytest.raises(ConfigError) as error:
+        load_checked(file)
+    assert str(error.value).replace(str(file), "FILE").splitlines() == [
+        (
+            "FILE:6: alerts.thresholds.dask_task_error_ratio: 5 is a ratio, at most 1: write 0.8 for 80 %; "
+            "docs/alerts.md has the defaults"
+        ),
+        (
+            "FILE:7: alerts.thresholds.dask_oldest_task_seconds: -1 is below 0, which is always exceeded; "
+            "docs/alerts.md has the defaults"
+        ),
+        (
+            "FILE:8: alerts.thresholds.dask_worker_memory_ratio: 0.96 must be below dask_worker_memory_ratio_critical, "
+            "which is 0.95; docs/alerts.md has the defaults"
+        ),
+        (
+            "FILE:13: alerts.overrides[0].thresholds.dask_event_loop_seconds_critical: 0.4 must be above "
+            "dask_event_loop_seconds, which is 0.5; docs/alerts.md has the defaults"
+        ),
+    ]
+
+
 def test_the_example_is_right() -> None:
     load_checked(Path(__file__).parents[2] / "provisioning/example.yml")

@@ -150,7 +150,7 @@ def test_a_check_loads_no_other_room() -> None:
         "import sys; from provisioning.cli import main\n"
         "try: main(['check', sys.argv[1]])\n"
         "except SystemExit: pass\n"
-        "heavy = {'aiohttp', 'httpx', 'distributed', 'jinja2', 'exporter', 'compose', 'prometheus_client'}\n"
+        "heavy = {'aiohttp', 'httpx', 'distributed', 'exporter', 'compose', 'prometheus_client'}\n"
         "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(EXAMPLE)], capture_output=True, text=True, check=True)
