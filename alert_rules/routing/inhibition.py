@@ -55,7 +55,9 @@ CAUSES = (
     Cause("DaskWorkerMemoryFull", alerts=("DaskWorkerMemoryHigh",)),
     Cause("DaskStalled", alerts=("DaskTaskStuck",)),
     Cause("DaskErrorBudgetBurnFast", alerts=("DaskErrorBudgetBurnSlow", "DaskTasksFailing")),
-    Cause("OllamaGenerationHung", alerts=("OllamaGenerationFailing",)),
+    Cause(
+        "OllamaGenerationHung", same=("target", "model"), alerts=("OllamaGenerationFailing", "OllamaModelAlwaysBusy")
+    ),
     Cause("OllamaModelMissing", same=("target", "model"), alerts=("OllamaModelNotLoaded",)),
     Cause("OllamaServiceLevelBurnFast", alerts=("OllamaServiceLevelBurnSlow",)),
     Cause("OpenWebUINotReady", alerts=("OpenWebUINoModels", "OpenWebUIPartlyBlind")),
