@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,7 +88,7 @@ class Fake:
             return said
         if request.method != "GET":
             self.made.append(f"{request.method} {path}")
-        body = json.loads(request.content) if request.content else {}
+        body = json.loads(request.content) if request.content else dict(request.url.params)
         found = getattr(self, f"_{call.says['id']}")(**call.values(path), body=body)
         if isinstance(found, httpx.Response):
             return found
@@ -141,7 +141,7 @@ class Fake:
         self.signed_out.append(int(user_id))
 
     def _searchTeams(self, body):
-        return {"teams": list(self.teams.values())}
+        return {"teams": page_of(self.teams.values(), body)}
 
     def _createTeam(self, body):
         if any(row["name"] == body["name"] for row in self.teams.values()):
@@ -199,7 +199,7 @@ class Fake:
         return {} if uid in self.pages else refusal(404, "Dashboard not found")
 
     def _searchOrgServiceAccountsWithPaging(self, body):
-        return {"serviceAccounts": list(self.accounts.values())}
+        return {"serviceAccounts": page_of(self.accounts.values(), body)}
 
     def _createServiceAccount(self, body):
         return self.accounts[self.add_account(body["name"], body["role"])]
@@ -236,6 +236,11 @@ class Fake:
         if body.get("homeDashboardUID", "") not in self.pages | {""}:
             return refusal(404, "Dashboard not found")
         return self.preferences.update(body)
+
+
+def page_of(rows: Iterable[dict[str, Any]], asked: dict[str, str]) -> list[dict[str, Any]]:
+    size, page = int(asked["perpage"]), int(asked["page"])
+    return list(rows)[size * (page - 1) : size * page]
 
 
 def refusal(status: int, reason: str) -> httpx.Response:

@@ -126,9 +126,13 @@ def test_first_passwords_are_shown_once_and_keep_to_the_policy(grafana: Fake) ->
 
 def test_a_password_from_a_file_is_used_and_not_shown(grafana: Fake, tmp_path: Path) -> None:
     (tmp_path / "ana").write_text("Anas-own-password-1\n")
-    run = Run(grafana, people=[{**ANA, "password_file": tmp_path / "ana"}], show=False)
-    assert (run.shown, run.seen.conflicts) == ({}, [])
+    (tmp_path / "bob").write_text("Bobs-own-password-1\n")
+    ana, bob = ({**who, "password_file": tmp_path / who["name"].lower()} for who in (ANA, BOB))
+    assert Run(grafana, people=[ana]).shown == {}
+    unseen = Run(grafana, people=[ana, bob], show=False)
+    assert (unseen.shown, unseen.seen.conflicts) == ({}, [])
     assert grafana.passwords[grafana.user("ana")["userId"]] == "Anas-own-password-1"
+    assert grafana.passwords[grafana.user("bob")["userId"]] == "Bobs-own-password-1"
 
 
 @pytest.mark.parametrize(
@@ -257,6 +261,7 @@ def test_a_team_and_an_account_that_leave_the_file_lose_their_rights(grafana: Fa
     assert all(row["isDisabled"] for row in grafana.accounts.values())
     assert_grants(grafana, "lab", {})
     assert grafana.folders["lab"]["title"] == "Laboratory"
+    assert Run(grafana, **everything).steps == []
 
 
 def test_a_folder_that_leaves_the_file_stays(grafana: Fake) -> None:
@@ -277,6 +282,21 @@ def test_rights_given_by_hand_in_our_folders_go(grafana: Fake) -> None:
         "~ folder gate-operator: Editor may view, Viewer may view -> Editor may view",
     ]
     assert_grants(grafana, "gate-operator", {("role", "Editor"): 1})
+
+
+def test_rights_from_a_folder_above_and_the_pages_own_title_are_no_difference(grafana: Fake) -> None:
+    Run(grafana)
+    grafana.grants["cluster-ai"].append({"role": "Viewer", "permission": 2, "inherited": True})
+    grafana.folders["cluster-ai"]["title"] = "Titled by the pages' files"
+    assert Run(grafana).steps == []
+
+
+def test_a_grafana_with_very_many_teams_is_read_to_the_end(grafana: Fake) -> None:
+    for number in range(1000):
+        grafana.add_team(f"team-{number}")
+    keys = {"people": [ANA], "teams": [{"name": "gpu", "members": ["Ana"]}]}
+    assert Run(grafana, **keys).refused == []
+    assert Run(grafana, **keys).steps == []
 
 
 def lose(path: Path, _token: dict[str, Any]) -> None:

@@ -100,6 +100,10 @@ def test_what_is_refused_or_in_the_way_fails(run: Command, grafana: Fake, tmp_pa
     two = run("apply")
     assert two.exit_code == 1
     assert "  ! the user bob was not made from this file and is left as it is; --adopt takes it over" in two.output
+    three = run("apply")
+    assert three.output.startswith(
+        "Nothing to change: Grafana is as cluster-ai.yml says but for what stands in the way."
+    )
     assert run("apply", "--adopt").exit_code == 0
 
 
