@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from compose.native.child import _die_with
 from tests.ports import free_port
 from tests.standins import twilio
 
@@ -44,7 +46,7 @@ notifications:
 """
 
 
-def wait(look: Callable[[], Any], what: str, seconds: float = 15.0) -> Any:
+def wait(look: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
     """The first true result."""
     end = time.monotonic() + seconds
     while True:
@@ -107,7 +109,13 @@ class Bridge:
         command = [sys.executable, "-m", "tests.alert_rules.bridge.quick", "--config", str(self.config)]
         command += ["--token-file", str(self.token), "--ledger", str(self.ledger), *self._options]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 -- no threads are at work yet
+            )
         wait(self.ready, "the bridge is ready", self.patience)
 
     def ready(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import os
 import signal
 import subprocess
 import threading
@@ -19,6 +20,7 @@ import yaml
 
 from alert_rules.messages.templates import templates
 from alert_rules.routing.settings import settings
+from compose.native.child import _die_with
 from provisioning.config.load import load
 from tests.alert_rules.bridge.posts import alert, post
 from tests.alert_rules.bridge.process import TOKEN, Bridge, running, wait
@@ -217,6 +219,7 @@ class Alertmanager:
                 ],
                 stdout=log,
                 stderr=log,
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 -- no threads are at work yet
             )
         wait(self._ready, "Alertmanager is ready")
 
