@@ -96,6 +96,8 @@ def test_root_causes_hide_their_consequences_and_nothing_else(tmp_path: Path) ->
         # Without labels that belong together, nothing is hidden.
         {"alertname": "DaskStalled", "severity": "warning", "system": "dask"},
         {"alertname": "HostHot", "severity": "warning", "system": "host"},
+        {"alertname": "OllamaDown", "severity": "critical", "system": "ollama"},
+        {"alertname": "OllamaModelOnCpu", "severity": "warning", "system": "ollama"},
     ]
     with running(tmp_path, lab(QUICK)) as real:
         real.fire(*real_alerts)
