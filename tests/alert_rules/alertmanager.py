@@ -26,7 +26,7 @@ from provisioning.render import Places, render
 from tests.ports import free_port
 from tests.tools import tool
 
-PATIENCE = 20.0
+PATIENCE = 40.0
 Labels = dict[str, str]
 
 

@@ -129,7 +129,7 @@ def test_every_cause_and_consequence_is_an_alert_with_those_labels() -> None:
 
 def test_who_does_not_acknowledge_is_followed_by_others(mail: MailServer, bridge: Bridge, tmp_path: Path) -> None:
     config = lab(
-        QUICK + "routes: [{to: [ana], by: [sms], escalate: [{after: 3s, to: [eva]}]}]\n",
+        QUICK + "routes: [{to: [ana], by: [sms], escalate: [{after: 6s, to: [eva]}]}]\n",
         smtp=mail.port,
     )
     other = DOWN | {"target": "other"}
@@ -140,9 +140,9 @@ def test_who_does_not_acknowledge_is_followed_by_others(mail: MailServer, bridge
         wait_for(lambda: len(mail.mails) == 1 and len(bridge.posts) == 3, real.log)
     assert [path for path, _, _ in bridge.posts] == ["/v1/alerts/ana", "/v1/alerts/ana", "/v1/alerts/eva"]
     assert {token for _, token, _ in bridge.posts} == {"Bearer the-token"}
-    assert bridge.posts[-1][2]["receiver"] == "eva by sms after 3s"
-    assert subjects(mail.mails) == ["[CRITICAL] lab: not acknowledged for 3s: DaskSchedulerDown is the matter"]
-    assert "Nobody acknowledged this within 3s" in mail.mails[0].body("plain")
+    assert bridge.posts[-1][2]["receiver"] == "eva by sms after 6s"
+    assert subjects(mail.mails) == ["[CRITICAL] lab: not acknowledged for 6s: DaskSchedulerDown is the matter"]
+    assert "Nobody acknowledged this within 6s" in mail.mails[0].body("plain")
 
 
 def test_when_an_acknowledgement_lapses_they_are_told_again(mail: MailServer, tmp_path: Path) -> None:
