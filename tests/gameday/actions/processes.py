@@ -13,6 +13,8 @@ from tests.gameday.stage import Stage
 from tests.gameday.systems.dask import worker_pid
 from tests.gameday.waiting import surely
 
+_SEEN = 4.0  # s in which a scrape finds a new process
+
 
 @action
 async def kill(stage: Stage, process: str) -> AsyncIterator[None]:
@@ -76,6 +78,17 @@ async def keep_killing(stage: Stage, process: str) -> AsyncIterator[None]:
     yield
     task.cancel()
     await _comes_back(stage, process)
+
+
+@action
+async def kill_often(stage: Stage, process: str, times: int) -> AsyncIterator[None]:
+    """kill -9 so many times, always once it runs again for long enough to be seen."""
+    for _ in range(times):
+        os.kill(stage.pid(process), signal.SIGKILL)
+        await asyncio.sleep(1)
+        await _comes_back(stage, process)
+        await asyncio.sleep(_SEEN)
+    yield
 
 
 @action
