@@ -11,11 +11,16 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 TAG = "cluster-ai"
 UID_PREFIX = "cluster-ai-"
 
-# Grafana's own names, which it adapts to the light and the dark theme. A colour never speaks alone: a word or a
-# number stands beside it, for those who cannot tell these apart.
-GREEN, AMBER, RED, BLUE = "green", "orange", "red", "blue"
+# A colour never speaks alone: a word or a number stands beside it, for those who cannot tell these apart. Names are
+# Grafana's own, which it adapts to the theme. Its green and orange are too pale for WCAG 2.1 AA, as letters on white
+# and below white letters; these have the contrast of 3 that large letters need, on white and on both themes.
+GREEN, AMBER, RED, BLUE = "#4c9a41", "#d9700b", "red", "blue"
 GREY = "#7b8087"
 """For what is not there: Grafana has no name for a grey that can be read as a tile and as a letter in both themes."""
+
+CELLS = {GREEN: "transparent", GREY: "transparent", AMBER: "#b45309", RED: "#c4162a", BLUE: "#1f60c4"}
+"""What is good in a cell of a table looks like any other; the rest has a background on which Grafana's white letters
+have a contrast of 4.5, which small ones need. No colour has that as letters on both themes."""
 
 TASK_COLORS = {
     "executing": GREEN,

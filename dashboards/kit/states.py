@@ -41,9 +41,9 @@ def mappings(states: Sequence[State]) -> list[dict[str, Any]]:
     return [{"type": "value", "options": options}]
 
 
-def nothing(word: str) -> dict[str, Any]:
+def nothing(word: str, color: str = GREY) -> dict[str, Any]:
     """The mapping of an absent value: a word in grey, never red, because nothing is wrong with it."""
     return {
         "type": "special",
-        "options": {"match": "null+nan", "result": {"color": GREY, "index": 99, "text": say(word)}},
+        "options": {"match": "null+nan", "result": {"color": color, "index": 99, "text": say(word)}},
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grafanalib import core
 
-from dashboards.kit.house import DATASOURCE, GREY, Levels, plain
+from dashboards.kit.house import CELLS, DATASOURCE, GREY, Levels, plain
 from dashboards.kit.language import say
 from dashboards.kit.links import Links
 from dashboards.kit.states import State, mappings, nothing
@@ -129,8 +129,14 @@ def _override(column: Column) -> dict[str, Any]:
     """How one column looks. A cell without a value is a dash, whatever the table says when it is empty."""
     properties: dict[str, Any] = {"noValue": "-"}
     if not column.field:
-        properties |= {"unit": column.unit or "none", "thresholds": column.levels.as_json()}
-        properties["mappings"] = [*mappings(column.states), nothing("-")]
+        levels = (
+            column.levels
+            if column.gauge
+            else Levels(tuple((value, _cell(color)) for value, color in column.levels.steps))
+        )
+        properties |= {"unit": column.unit or "none", "thresholds": levels.as_json()}
+        states = [replace(state, color=_cell(state.color)) for state in column.states]
+        properties["mappings"] = [*mappings(states), nothing("-", color="transparent")]
     if column.words:
         properties["mappings"] = [_words(column.words)]
     if column.decimals is not None:
@@ -139,7 +145,7 @@ def _override(column: Column) -> dict[str, Any]:
         properties |= {"custom.cellOptions": {"type": "gauge", "mode": "basic", "valueDisplayMode": "text"}}
         properties |= {"min": 0, "max": 1}
     elif column.states or column.words or column.levels.marked:
-        properties["custom.cellOptions"] = {"type": "color-text"}
+        properties["custom.cellOptions"] = {"type": "color-background", "mode": "basic"}
     if column.width:
         properties["custom.width"] = column.width
     if column.links:
@@ -152,10 +158,14 @@ def _override(column: Column) -> dict[str, Any]:
     }
 
 
+def _cell(color: str) -> str:
+    return CELLS.get(color, color)
+
+
 def _words(words: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
     """Grafana's value mapping of texts."""
     options = {
-        value: {"color": color, "index": index, "text": say(word)}
+        value: {"color": _cell(color), "index": index, "text": say(word)}
         for index, (value, (word, color)) in enumerate(words.items())
     }
     return {"type": "value", "options": options}

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.kit import AMBER, RED, Column, State, cell, table
+from dashboards.kit import AMBER, GREY, RED, Column, State, cell, table
 from dashboards.kit.house import BLUE
 from dashboards.kit.language import say
 
 SEVERITIES = {"critical": ("critical", RED), "warning": ("warning", AMBER), "info": ("info", BLUE)}
 PAGES = {
-    "dashboard": ("Dashboard", BLUE),
-    "system": ("System", BLUE),
-    "workers": ("Workers", BLUE),
-    "worker": ("Dask worker", BLUE),
-    "dask": ("Dask cluster", BLUE),
-    "ollama": ("Ollama", BLUE),
-    "openwebui": ("Open WebUI", BLUE),
-    "alerts": ("Alerts", BLUE),
-    "settings": ("Settings", BLUE),
+    "dashboard": ("Dashboard", GREY),
+    "system": ("System", GREY),
+    "workers": ("Workers", GREY),
+    "worker": ("Dask worker", GREY),
+    "dask": ("Dask cluster", GREY),
+    "ollama": ("Ollama", GREY),
+    "openwebui": ("Open WebUI", GREY),
+    "alerts": ("Alerts", GREY),
+    "settings": ("Settings", GREY),
 }
 CHOSEN = 'alertname=~"$alert", alertname!="Watchdog"'
 _INFO = "cluster_ai:alert:info"
