@@ -67,7 +67,8 @@ def rendered(config: Config) -> Rendered:
         text = environment.get_template(f"{name}.yml.j2").render(
             alert=writer.alert, burn=writer.burn, threshold_records=writer.threshold_records, config=config
         )
-        texts[f"{name}.yml"] = _normal(_groups(name, yaml.safe_load(text)["groups"]))
+        written = yaml.load(text, _Loader)  # noqa: S506 -- a safe one, written in C where that is installed
+        texts[f"{name}.yml"] = _normal(_groups(name, written["groups"]))
         alerts += writer.written
     texts["infos.yml"] = _normal(infos.groups(config, alerts))
     return Rendered(texts, tuple(alerts))
@@ -96,6 +97,9 @@ def _groups(name: str, written: Sequence[dict[str, Any]]) -> list[dict[str, Any]
 def _normal(groups: list[dict[str, Any]]) -> str:
     """The rules as YAML for people."""
     return yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=1_000, allow_unicode=True)
+
+
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Dumper(yaml.SafeDumper):
