@@ -60,8 +60,8 @@ def main() -> None:
 def check(file: Path) -> None:
     """Say whether FILE is a good cluster-ai.yml, and what to mend.
 
-    Each problem is one line: FILE:LINE: KEY: what is wrong; what was meant. Warnings (a secret that is not there, a
-    key that does nothing yet) do not keep the stack from starting. Exit code 0 when the file is good, 1 when not.
+    Each problem is one line: FILE:LINE: KEY: what is wrong; what was meant. Warnings (a secret that is not there,
+    people whom nothing tells) do not keep the stack from starting. Exit code 0 when the file is good, 1 when not.
     """
     from provisioning.checked import load_checked  # noqa: PLC0415 -- `--help` stays quick
     from provisioning.config.load import ConfigError  # noqa: PLC0415
