@@ -154,4 +154,8 @@ def test_every_system_is_complete(system):
         missing.append(f"a section of {system} in docs/metrics.md (make generate)")
     if not (ROOT / f"dashboards/pages/{system}.py").exists():
         missing.append(f"dashboards/pages/{system}.py, named in dashboards.build.PAGES")
+    if not (ROOT / f"alert_rules/rules/{system}.yml.j2").exists():
+        missing.append(f"alert_rules/rules/{system}.yml.j2 with its alerts")
+    if not (ROOT / f"tests/rules/{system}.yml").exists():
+        missing.append(f"tests/rules/{system}.yml with their cases")
     assert not missing
