@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 SIZES = {"desktop": (1600, 900), "phone": (390, 844)}
+PATIENCE = 120_000  # ms; a busy machine takes a minute to read Grafana's scripts for the first time
 # Asked by Grafana 12.2 itself whenever a page is opened, though public dashboards are off.
 GRAFANAS_OWN = "/public-dashboards"
 
@@ -35,6 +36,7 @@ def signed_in(browser: Any, url: str, login: str, password: str, size: str = "de
     """Pages of somebody who came through the sign-in form."""
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, base_url=url)
+    context.set_default_timeout(PATIENCE)
     try:
         answer = context.request.post("/login", data={"user": login, "password": password})
         assert answer.status == 200, answer.text()
@@ -54,11 +56,11 @@ def look(page: Any, url: str, titles: list[str]) -> list[str]:
     page.on("console", lambda message: wrong.append(f"console: {message.text}") if complaint(message) else None)
     page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
     page.goto(url, wait_until="domcontentloaded")
-    page.wait_for_selector("[data-viz-panel-key]", timeout=60_000)
+    page.wait_for_selector("[data-viz-panel-key]")
     seen: set[str] = set()
     lost = [title for title in titles if not find(page, title, seen)]
     wrong.extend(f"the panel {title!r} is not there" for title in lost)
-    page.wait_for_load_state("networkidle", timeout=60_000)
+    page.wait_for_load_state("networkidle")
     errors = page.locator('[data-testid*="Panel status error"]')
     wrong.extend(f"a panel shows an error: {errors.nth(index).inner_text()}" for index in range(errors.count()))
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):

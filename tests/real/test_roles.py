@@ -14,10 +14,10 @@ import pytest
 from compose.native.people import DEMO
 from tests.compose.running import until
 from tests.dashboards.reading import PAGES
-from tests.real.browser import SIZES, chromium, look, signed_in
+from tests.real.browser import PATIENCE, SIZES, chromium, look, signed_in
 from tests.real.test_stack import Stack
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 ROLES = ("viewer", "operator", "admin")
 SILENCES = "/api/alertmanager/cluster-ai-alertmanager/api/v2/silences"
 ACKNOWLEDGE = "/alerting/silence/new?alertmanager=Alertmanager&matcher=alertname%3DNothing&comment=ACK"
@@ -45,7 +45,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def url(stack: Stack) -> str:
     """Where Grafana answers, once every panel can have data."""
-    until(lambda: stack.value('count(up{job="native"} == 1)') is not None, "workers to be read", seconds=60)
+    until(lambda: stack.value('count(up{job="native"} == 1)') is not None, "workers to be read", seconds=120)
     return f"http://127.0.0.1:{stack.ports['grafana']}"
 
 
@@ -91,9 +91,10 @@ def test_nobody_sees_anything(stack: Stack, url: str, browser: Any) -> None:
     assert {path: httpx.get(url + path).status_code for path in paths} == dict.fromkeys(paths, 401)
     assert httpx.post(f"{url}/api/ds/query", json={}).status_code == 401
     context = browser.new_context(base_url=url)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.goto("/d/cluster-ai-dashboard")
-    page.wait_for_selector('input[name="password"]', timeout=60_000)
+    page.wait_for_selector('input[name="password"]')
     assert "/login" in page.url
     context.close()
 
@@ -127,8 +128,8 @@ def test_an_operator_acknowledges_from_the_link_in_a_message(stack: Stack, url: 
     with signed_in(browser, url, "operator", password(stack, "operator")) as context:
         page = context.new_page()
         page.goto(ACKNOWLEDGE, wait_until="domcontentloaded")
-        page.get_by_role("button", name="Save silence").click(timeout=60_000)
-        page.wait_for_url("**/alerting/silences**", timeout=60_000)
+        page.get_by_role("button", name="Save silence").click()
+        page.wait_for_url("**/alerting/silences**")
     found = httpx.get(f"http://127.0.0.1:{stack.ports['alertmanager']}/api/v2/silences").json()
     ours = [one for one in found if one["comment"] == "ACK"]
     assert [one["createdBy"] for one in ours] == ["operator"]
@@ -139,7 +140,7 @@ def test_a_viewer_cannot_even_open_the_form(stack: Stack, url: str, browser: Any
     with signed_in(browser, url, "viewer", password(stack, "viewer")) as context:
         page = context.new_page()
         page.goto(ACKNOWLEDGE, wait_until="domcontentloaded")
-        page.wait_for_url(lambda now: "/alerting/silence" not in now, timeout=60_000)
+        page.wait_for_url(lambda now: "/alerting/silence" not in now)
         assert page.get_by_role("button", name="Save silence").count() == 0
 
 
@@ -160,7 +161,7 @@ def test_only_admins_are_offered_to_administer(role: str, stack: Stack, url: str
         for path, words in OFFERS.items():
             page = context.new_page()
             page.goto(path, wait_until="networkidle")
-            page.wait_for_selector("h1, [data-viz-panel-key]", timeout=60_000)
+            page.wait_for_selector("h1:visible, [data-viz-panel-key]")
             offered = page.get_by_role("link", name=words, exact=True)
             found[path] = offered.or_(page.get_by_role("button", name=words, exact=True)).count() > 0
             page.close()
