@@ -75,6 +75,7 @@ class Watch:
         self._errors = dict.fromkeys(Reason, 0)
         self._kept: dict[str, KeptPart] = {}
         self._run: _Run | None = None
+        self._usual = target.timeout  # seconds that scrapes give a look
         self._shown: tuple[bool, tuple[str, ...]] | None = None
 
     async def collect(self, budget: float) -> Collection:
@@ -83,12 +84,11 @@ class Watch:
         Joins a look that is under way, which then lasts as long as the most patient of those who wait for it allows;
         one whose budget ends before gets what is known by then, with the rest as time-outs.
         """
-        budget = min(budget, self.target.timeout)
-        if self._run is None:
-            run = self._run = self._start()
-            run.ends = run.started + min(max(budget, LEAST), self.target.timeout)
-            run.done = asyncio.create_task(self._finish(run))
-        run = self._run
+        budget = self._usual = min(budget, self.target.timeout)
+        return await self._join(budget)
+
+    async def _join(self, budget: float) -> Collection:
+        run = self._run or self._begin(budget)
         assert run.done is not None  # noqa: S101 -- set by whoever started the run
         patience = self._monotonic() + budget
         run.ends = max(run.ends, min(patience, run.started + self.target.timeout))
@@ -103,12 +103,18 @@ class Watch:
         deadline = self._monotonic() + budget
         while self._run is not None and self._run.done is not None and self._monotonic() < deadline:
             await asyncio.wait({self._run.done}, timeout=deadline - self._monotonic())
-        return await self.collect(max(0.0, deadline - self._monotonic()))
+        return await self._join(min(max(0.0, deadline - self._monotonic()), self.target.timeout))
 
     async def fresh(self, max_age: float, budget: float) -> Collection | None:
-        """The last collection if it is younger than `max_age` seconds, else a new one."""
+        """The last collection if it is younger than `max_age` seconds, else what a new look gives within `budget`.
+
+        The look itself has the time that scrapes give it, so a target that is only slow is not down for those who ask
+        in a hurry: they get the collection before, or None when there was none.
+        """
         if self.last is None or self._clock() - self.last.finished > max_age:
-            return await self.collect(budget)
+            run = self._run or self._begin(self._usual)
+            assert run.done is not None  # noqa: S101 -- set by whoever started the run
+            await asyncio.wait({run.done}, timeout=budget)
         return self.last
 
     async def settled(self) -> None:
@@ -128,6 +134,12 @@ class Watch:
         if tasks:
             await asyncio.wait(tasks)
         await self.collector.close()
+
+    def _begin(self, seconds: float) -> _Run:
+        run = self._run = self._start()
+        run.ends = run.started + min(max(seconds, LEAST), self.target.timeout)
+        run.done = asyncio.create_task(self._finish(run))
+        return run
 
     def _start(self) -> _Run:
         run = _Run(self._monotonic(), 0.0, {})

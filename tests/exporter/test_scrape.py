@@ -227,6 +227,36 @@ async def test_a_caller_without_time_neither_waits_nor_makes_a_target_look_down(
     assert "is down" not in caplog.text
 
 
+async def test_who_asks_in_a_hurry_what_is_known_does_not_make_a_slow_target_look_down(caplog):
+    caplog.set_level(logging.INFO)
+    answer = asyncio.Event()
+
+    async def slow() -> list[Family]:
+        await answer.wait()
+        return families("good")
+
+    watch = Watch(target(), FakeCollector(version=slow))
+    assert await watch.fresh(max_age=0, budget=0.3) is None  # a page: nothing is known yet, and nothing is claimed
+    answer.set()
+    assert (await watch.collect(4)).up
+    answer.clear()
+    seen = await watch.fresh(max_age=-1, budget=0.3)
+    assert seen is not None
+    assert seen.up
+    answer.set()
+    await watch.settled()
+    assert values((await watch.collect(4)).families)['ollama_collector_errors{reason="timeout"}'] == 0
+    assert [record.message for record in caplog.records] == ["ollama target gpu is up"]
+
+
+async def test_a_look_for_a_page_lasts_as_long_as_one_for_prometheus():
+    watch = Watch(target(timeout="1m"), FakeCollector(version=silent))
+    await watch.collect(0.3)
+    started = time.monotonic()
+    assert await watch.fresh(max_age=-1, budget=30) is watch.last
+    assert time.monotonic() - started < 10
+
+
 async def test_a_cancelled_caller_does_not_cancel_the_look_of_the_others():
     gate = asyncio.Event()
 
