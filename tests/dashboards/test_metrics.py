@@ -62,6 +62,6 @@ def _with_braces(printed: str) -> str:
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
     bare = re.sub(r"\{[^}]*\}", "{}", bare)
     bare = re.sub(r"\[[^\]]*\]", "", bare)
-    words = r"(?<![\w:])([a-zA-Z_:][\w:]*)(?!\s*[\w:({])"
+    words = r"(?<![\w:])([a-zA-Z_:][\w:]*)(?![\w:]|\s*[({])"
     keywords = {"and", "or", "unless", "bool", "offset", "inf", "nan"}
     return re.sub(words, lambda match: match[1] if match[1].lower() in keywords else f"{match[1]}{{}}", bare)
