@@ -20,6 +20,7 @@ ROOMS = {
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",
+    "proxy": "exporter.proxy.cli",
     "alerts": "alert_rules.cli",
     "sms-bridge": "alert_rules.bridge.cli",
     "dashboards": "dashboards.cli",

@@ -82,6 +82,8 @@ def prepare(state: State, wishes: Wishes, say: Say) -> Plan:
     absent = {} if neighbour is None else {"node_exporter": f"the one that already answers at {neighbour} is used"}
     if not needs_bridge(setup.config):
         absent["sms_bridge"] = "nobody is told by SMS, and there is no heartbeat"
+    if not any(target.proxy for target in setup.config.targets.ollama):
+        absent["ollama_proxy"] = "no Ollama has a proxy"
     shards = enumerate(setup.config.services.exporter_shards, 1)
     absent |= {stack.exporter_name(number): f"{listen} is another machine's" for number, listen in shards}
     people = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from provisioning.config.model import Config
 
 DEMO_SCHEDULER = Address("127.0.0.1", 18786)  # beside Dask's own 8786, which may be in use
 NOT_DISKS = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
-NAMES = ("exporter", "prometheus", "alertmanager", "sms_bridge", "node_exporter", "grafana", "dask")
+NAMES = ("exporter", "prometheus", "alertmanager", "sms_bridge", "ollama_proxy", "node_exporter", "grafana", "dask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,8 @@ def services(config: Config, file: Path, state: State, programs: Programs, demo:
         made.append(_alertmanager(config, state, programs.alertmanager))
     if needs_bridge(config):
         made.append(_sms_bridge(config, file, state))
+    if any(target.proxy for target in config.targets.ollama):
+        made.append(_ollama_proxy(config, file))
     if programs.node_exporter is not None:
         made.append(_node_exporter(config, state, programs.node_exporter))
     if programs.grafana is not None:
@@ -137,6 +139,14 @@ def _sms_bridge(config: Config, file: Path, state: State) -> Service:
         *("--ledger", str(state.root / "sms-bridge/ledger.db")),
     )
     return _service("sms_bridge", listen, command, "/-/ready")
+
+
+def _ollama_proxy(config: Config, file: Path) -> Service:
+    listen = Address.parse(config.services.ollama_proxy)
+    command = _python("provisioning.cli", "proxy", "--config", str(file), "--web.listen-address", str(listen))
+    service = _service("ollama_proxy", listen, command, "/-/ready")
+    fronts = [Address.parse(target.proxy.listen) for target in config.targets.ollama if target.proxy]
+    return replace(service, ports=(listen, *fronts))
 
 
 def _node_exporter(config: Config, state: State, program: Path) -> Service:

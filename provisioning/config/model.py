@@ -40,6 +40,9 @@ class Services(Strict):
     sms_bridge: ListenAddress = Field(
         "127.0.0.1:9861", description="Sends SMS and passes the heartbeat on; runs when one of the two is wanted."
     )
+    ollama_proxy: ListenAddress = Field(
+        "127.0.0.1:9862", description="The metrics of the proxies before Ollama; runs when a target has one."
+    )
     grafana: ListenAddress = Field("127.0.0.1:3001", description="Grafana; 3001 leaves 3000 to Open WebUI.")
 
 

@@ -16,6 +16,7 @@ from provisioning.config.basics import (
     HttpUrl,
     LabelName,
     LabelValue,
+    ListenAddress,
     Name,
     Price,
     SchedulerUrl,
@@ -115,12 +116,21 @@ class GenerationProbe(Strict):
     timeout: Duration = Field(30.0, ge=1, description="No token after this long while nothing else runs: hung.")
 
 
+class OllamaProxy(Strict):
+    """Where clients ask in place of Ollama, so that each request is seen."""
+
+    listen: ListenAddress = Field(description="Such as 127.0.0.1:11435; what people use as Ollama's address.")
+
+
 class OllamaTarget(HttpTarget):
     """An Ollama server."""
 
     must_be_loaded: list[str] = Field(default_factory=list, description="Models that should stay in memory.")
     generation_probe: GenerationProbe = Field(
         default_factory=GenerationProbe, description="One-token generation probe; off unless enabled."
+    )
+    proxy: OllamaProxy | None = Field(
+        None, description="A proxy in front of it that measures what people wait for; none unless given."
     )
 
 

@@ -2,7 +2,7 @@
 
 Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through the exporter), `native` (Dask's own
 /metrics, followed as workers come and go), `filtered` (those that pass through the exporter), `node`,
-`gpu`, `prometheus`, `alertmanager`, `sms_bridge`, `grafana`.
+`gpu`, `ollama_proxy`, `prometheus`, `alertmanager`, `sms_bridge`, `grafana`.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
             _native(config, exporters),
             *_filtered(config, exporters),
             *_hosts(config, places),
+            *_proxy(config),
             *(_static(name, getattr(services, name)) for name, there in parts.items() if there),
         ],
     }
@@ -61,6 +62,14 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
 
 def _static(name: str, *listen: str) -> Job:
     return {"job_name": name, "static_configs": [{"targets": [dial_address(address) for address in listen]}]}
+
+
+def _proxy(config: Config) -> list[Job]:
+    """What the proxies before Ollama have seen; their series name the target themselves."""
+    if not any(target.proxy for target in config.targets.ollama):
+        return []
+    group = {"targets": [dial_address(config.services.ollama_proxy)], "labels": {"system": "ollama"}}
+    return [{"job_name": "ollama_proxy", **_LIMITS, "static_configs": [group]}]
 
 
 def _access(config: Config) -> Job:

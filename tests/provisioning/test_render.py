@@ -119,7 +119,8 @@ def test_the_same_file_gives_the_same_bytes_in_any_process(hash_seed: str, tmp_p
 
 def test_every_target_has_one_way_to_be_scraped(tmp_path: Path) -> None:
     found = jobs(tmp_path, EXAMPLE)
-    assert list(found) == ["exporter", "probe", "native", "node", "gpu", "prometheus", "alertmanager", "grafana"]
+    parts = ["ollama_proxy", "prometheus", "alertmanager", "sms_bridge", "grafana"]
+    assert list(found) == ["exporter", "probe", "native", "node", "gpu", *parts]
     assert found["exporter"]["params"] == {"collect[]": ["self"]}
     assert found["probe"]["http_sd_configs"] == [
         {"url": "http://127.0.0.1:9860/sd?kind=probe", "refresh_interval": "5s"}

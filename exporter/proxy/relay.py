@@ -1,0 +1,400 @@
+"""Passes bytes between a client and the upstream, one connection for one, and reads along.
+
+A client's connection gets one of its own to the upstream with its first request, so keep-alive, back-pressure, half
+closed connections and cancellation are what they would be without us: what one side does, the other sees. Bytes are
+passed on first and understood afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from exporter.proxy.heads import (
+    Framing,
+    RequestHead,
+    ResponseHead,
+    WrongMessageError,
+    request_head,
+    response_head,
+    with_host,
+)
+from exporter.proxy.messages import Messages, Piece
+from exporter.proxy.watching import Ending, Exchange, Watcher
+
+log = logging.getLogger(__name__)
+CONNECT = 10.0  # s to reach the upstream
+HEAD_TIME = 60.0  # s a client may take for the head of a request
+_HIGH = 256 << 10  # bytes waiting for a slow reader above which the other side is no longer read
+_REASONS = {400: "Bad Request", 405: "Method Not Allowed", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where requests go."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+    rename: bytes | None = None
+    """What requests call their host in place of what the client wrote; Ollama on loopback refuses names it does not
+    know (its allowedHostsMiddleware)."""
+
+
+class Client(asyncio.Protocol):
+    """The side that asks."""
+
+    def __init__(self, upstream: Upstream, watcher: Watcher, open_ones: set[Client]) -> None:
+        """`open_ones` holds this connection for as long as it is open."""
+        self._upstream = upstream
+        self._watcher = watcher
+        self._open_ones = open_ones
+        self._loop = asyncio.get_running_loop()
+        self._requests: Messages[RequestHead] = Messages(_parse_request)
+        self._asked: deque[tuple[RequestHead, Exchange]] = deque()  # in order, the one being answered first
+        self._under_way: Exchange | None = None  # whose request is still coming
+        self._waiting: list[bytes] = []  # for the upstream, until it is reached
+        self._other: Server | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._tunnel = False
+        self._half_closed = False
+        self._draining = False
+        self._impatience: asyncio.TimerHandle | None = None
+        self.transport: asyncio.Transport | None = None
+        self.gone = asyncio.Event()
+
+    # --- what asyncio calls ---
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream server's promise
+        transport.set_write_buffer_limits(high=_HIGH)
+        self.transport = transport
+        self._open_ones.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        if self._tunnel:
+            self._forward(data)
+            return
+        try:
+            pieces = self._requests.feed(data)
+        except WrongMessageError as error:
+            self._refuse(error.status, str(error))
+            return
+        for piece in pieces:
+            self._pass_on(piece)
+        self._hurry()
+
+    def eof_received(self) -> bool:
+        """The client will send no more; what is on its way to it still arrives."""
+        if not self._asked:
+            return False
+        self._half_closed = True
+        if self._other is not None:
+            self._other.no_more()
+        return True
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._open_ones.discard(self)
+        self.gone.set()
+        if self._impatience is not None:
+            self._impatience.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._other is not None:
+            self._other.abort()
+        self._end_all("cancelled")
+
+    def pause_writing(self) -> None:
+        """The client reads slowly: the upstream must wait."""
+        if self._other is not None:
+            self._other.pause()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        if self._other is not None:
+            self._other.resume()
+
+    # --- what the upstream's side calls ---
+
+    def reached(self, other: Server) -> None:
+        """The upstream is there; it gets what has waited for it."""
+        self._other = other
+        other.write(b"".join(self._waiting))
+        self._waiting.clear()
+        if self._half_closed:
+            other.no_more()
+        self.resume()
+
+    def method(self) -> str:
+        """Of the request whose answer comes now; empty when nothing was asked."""
+        return self._asked[0][0].method if self._asked else ""
+
+    def answer(self, data: bytes) -> None:
+        """Bytes from the upstream, as they came."""
+        assert self.transport is not None  # noqa: S101
+        self.transport.write(data)
+
+    def understood(self, piece: Piece[ResponseHead], now: float) -> None:
+        """What those bytes were."""
+        if not self._asked:
+            return
+        exchange = self._asked[0][1]
+        if piece.head is not None:
+            if piece.head.interim:
+                return
+            exchange.answered(piece.head, now)
+            self._tunnel = piece.head.switched
+        if piece.content:
+            exchange.received(piece.content, now)
+        if piece.last and not self._tunnel:
+            self._asked.popleft()
+            exchange.ended("complete", now)
+            if self._draining and not self._asked:
+                self.close()
+
+    def upstream_gone(self, *, cleanly: bool, whole: bool) -> None:
+        """The upstream's connection is over. `whole`: with an answer that its end makes complete, or none begun."""
+        self._other = None
+        # A client that closed its side has left, most often: Ollama stops for it, as it would without us.
+        broken: Ending = "cancelled" if self._half_closed else "aborted"
+        self._end_all("complete" if cleanly and whole else broken)
+        if self.transport is None:
+            return
+        if cleanly:
+            self.transport.close()
+        else:
+            self.abort()
+
+    def pause(self) -> None:
+        """The upstream takes requests slowly: the client must wait."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """See `pause`."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # --- what the server calls ---
+
+    def drain(self) -> None:
+        """Ends once what is under way has ended."""
+        self._draining = True
+        if not self._asked and not self._tunnel:
+            self.close()
+
+    def close(self) -> None:
+        """Ends, after what was written has gone out."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort(self) -> None:
+        """Ends at once; an answer under way must not look whole."""
+        if self.transport is not None:
+            _reset_on_close(self.transport)
+            self.transport.abort()
+
+    # --- the rest ---
+
+    def _pass_on(self, piece: Piece[RequestHead]) -> None:
+        raw = piece.raw
+        if piece.head is not None:
+            exchange = self._watcher.begun(piece.head, self._loop.time())
+            self._asked.append((piece.head, exchange))
+            self._under_way = exchange
+            if self._upstream.rename is not None:
+                raw = with_host(raw, self._upstream.rename)
+        self._forward(raw)
+        if self._under_way is not None:
+            if piece.content:
+                self._under_way.sent(piece.content)
+            if piece.last:
+                self._under_way.asked(self._loop.time())
+                self._under_way = None
+
+    def _forward(self, data: bytes) -> None:
+        if self._other is not None:
+            self._other.write(data)
+            return
+        self._waiting.append(data)
+        self.pause()
+        if self._connecting is None:
+            self._connecting = self._loop.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        there = self._upstream
+        try:
+            async with asyncio.timeout(CONNECT):
+                await self._loop.create_connection(partial(Server, self), there.host, there.port, ssl=there.tls)
+        except OSError as error:
+            log.debug("the upstream %s:%d cannot be reached: %s", there.host, there.port, error)
+            self._end_all("unreachable")
+            self._say(502, f"the proxy cannot reach Ollama at {there.host}:{there.port}")
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Not passed on: a request the upstream might understand differently."""
+        log.info("refused a request: %s", why)
+        if self._other is not None:
+            self._other.abort()
+            self._other = None
+        answering = bool(self._asked)
+        self._end_all("refused")
+        if answering and self.transport is not None:
+            self.transport.abort()  # an answer is under way: ours must not look like a part of it
+        else:
+            self._say(status, why)
+
+    def _say(self, status: int, why: str) -> None:
+        """An answer of our own, in the form Ollama's clients read; the connection ends with it."""
+        body = json.dumps({"error": why}).encode()
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(head.encode() + body)
+            self.transport.close()
+
+    def _end_all(self, ending: Ending) -> None:
+        now = self._loop.time()
+        while self._asked:
+            self._asked.popleft()[1].ended(ending, now)
+        self._under_way = None
+
+    def _hurry(self) -> None:
+        """A head that never ends must not hold a connection for ever; silence between requests may."""
+        if self._requests.in_head:
+            if self._impatience is None:
+                self._impatience = self._loop.call_later(HEAD_TIME, self._lose_patience)
+        elif self._impatience is not None:
+            self._impatience.cancel()
+            self._impatience = None
+
+    def _lose_patience(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class Server(asyncio.Protocol):
+    """The side that answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._answers: Messages[ResponseHead] = Messages(self._parse)
+        self._endless = False  # the answer under way ends with the connection
+        self._blind = False  # a tunnel, or an answer that could not be understood: bytes pass all the same
+        self._transport: asyncio.Transport | None = None
+        self._ended = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream connection's promise
+        transport.set_write_buffer_limits(high=_HIGH)
+        self._transport = transport
+        if self._client.transport is None or self._client.transport.is_closing():
+            transport.abort()
+            return
+        self._client.reached(self)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._client.answer(data)
+        if self._blind:
+            return
+        now = self._loop.time()
+        try:
+            for piece in self._answers.feed(data):
+                self._client.understood(piece, now)
+        except WrongMessageError as error:
+            self._blind = True
+            log.warning("an answer of the upstream is not understood and passed on as it is: %s", error)
+
+    def eof_received(self) -> bool:
+        """See asyncio.Protocol."""
+        self._over(cleanly=True)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._over(cleanly=error is None)
+
+    def pause_writing(self) -> None:
+        """The upstream reads slowly: the client must wait."""
+        self._client.pause()
+
+    def resume_writing(self) -> None:
+        """See asyncio.Protocol."""
+        self._client.resume()
+
+    def write(self, data: bytes) -> None:
+        """Bytes of the client."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def no_more(self) -> None:
+        """The client has sent its last byte."""
+        if self._transport is not None and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def abort(self) -> None:
+        """The client is gone: the upstream should stop working for it at once."""
+        self._ended = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        """See Client.pause_writing."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """See Client.resume_writing."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _parse(self, raw: bytes) -> tuple[ResponseHead, Framing]:
+        head = response_head(raw, self._client.method())
+        self._endless = head.framing == "close"
+        if head.switched:
+            self._blind = True
+        return head, head.framing
+
+    def _over(self, *, cleanly: bool) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        whole = self._answers.between or self._endless or self._blind
+        self._client.upstream_gone(cleanly=cleanly, whole=whole and not self._unanswered())
+
+    def _unanswered(self) -> bool:
+        """Whether something was asked and no word of an answer has come."""
+        return self._answers.between and self._client.method() != ""
+
+
+def _parse_request(raw: bytes) -> tuple[RequestHead, Framing]:
+    head = request_head(raw)
+    return head, head.framing
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Let the client see a broken connection, not an orderly end that makes half an answer look whole."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def factory(upstream: Upstream, watcher: Watcher, open_ones: set[Client]) -> Callable[[], Client]:
+    """For `create_server`."""
+    return lambda: Client(upstream, watcher, open_ones)

@@ -1,0 +1,113 @@
+"""The proxy as a process: an address for each Ollama that has one, and its own metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import ssl
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from exporter.door.guard import Guard
+from exporter.door.listen import Address, address
+from exporter.door.server import Server
+from exporter.door.settings import WebSettings
+from exporter.proxy.metrics import Metrics
+from exporter.proxy.relay import Client, Upstream, factory
+from exporter.proxy.seen import Counting
+from provisioning.config.model import Config
+from provisioning.config.targets import OllamaTarget
+
+log = logging.getLogger(__name__)
+DRAIN = 30.0
+"""Seconds that answers under way have to end after SIGTERM."""
+_BACKLOG = 1024
+_PORTS = {"http": 80, "https": 443}
+
+
+def proxied(config: Config) -> list[OllamaTarget]:
+    """The targets that have a proxy."""
+    return [target for target in config.targets.ollama if target.proxy is not None]
+
+
+async def serve(config: Config, settings: WebSettings, *, addresses: Sequence[Address]) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError when an address is taken or a certificate cannot be read."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    door = Server(_application(metrics, settings), settings)
+    clients: set[Client] = set()
+    listening: list[asyncio.Server] = []
+    try:
+        for url in await door.start(addresses):
+            log.info("metrics on %s", url)
+        listening.extend([await listen(target, metrics, clients) for target in proxied(config)])
+        await stop.wait()
+    finally:
+        log.info("stopping; %d connections are open", len(clients))
+        for server in listening:
+            server.close()
+        await drain(clients)
+        await door.stop()
+
+
+async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -> asyncio.Server:
+    """Stand in front of one Ollama. Raises OSError."""
+    assert target.proxy is not None  # noqa: S101 -- `proxied` gives no other
+    where = address(target.proxy.listen)
+    made = factory(upstream_of(target), Counting(metrics, target.name), clients)
+    server = await asyncio.get_running_loop().create_server(made, where.host or None, where.port, backlog=_BACKLOG)
+    log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)
+    return server
+
+
+def upstream_of(target: OllamaTarget) -> Upstream:
+    """Where a target's requests go. Raises OSError when its certificates cannot be read."""
+    parts = urlsplit(target.url)
+    tls = None
+    if parts.scheme == "https":
+        tls = ssl.create_default_context(cafile=target.ca_file)
+        if target.cert_file is not None:
+            tls.load_cert_chain(target.cert_file, target.key_file)
+    port = parts.port or _PORTS[parts.scheme]
+    return Upstream(parts.hostname or "", port, tls, rename=parts.netloc.encode())
+
+
+async def drain(clients: set[Client], seconds: float = DRAIN) -> None:
+    """Lets answers under way end, for so long; then ends every connection."""
+    for client in list(clients):
+        client.drain()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.gather(*(client.gone.wait() for client in list(clients)))
+    for client in list(clients):
+        client.abort()
+
+
+def _application(metrics: Metrics, settings: WebSettings) -> web.Application:
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    ProcessCollector(registry=registry)
+
+    async def exposition(request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    async def healthy(_request: web.Request) -> web.Response:
+        return web.Response(text="Healthy.\n")
+
+    guard = Guard(settings, count=lambda _endpoint, _status: None, headers={}, costly=frozenset())
+    app = web.Application(middlewares=[guard.middleware], client_max_size=0)
+    app.on_cleanup.append(guard.close)
+    app.router.add_get("/metrics", exposition)
+    app.router.add_get("/-/healthy", healthy)
+    app.router.add_get("/-/ready", healthy)
+    return app
