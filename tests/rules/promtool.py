@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -92,22 +92,25 @@ def _groups(config: str) -> dict[str, list[dict[str, Any]]]:
 def _needed(
     files: dict[str, list[dict[str, Any]]], file: str, alerts: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Of a file's groups the alerts named (all when none is), with the records they read; and those alerts' names."""
-    chosen = [rule for group in files[file] for rule in group["rules"] if rule.get("alert") in alerts or not alerts]
-    wanted = set().union(*(names(rule["expr"]) for rule in chosen))
-    records = [
-        group | {"rules": [rule for rule in group["rules"] if "record" in rule]} for group in chain(*files.values())
+    """The groups with the alerts named (all of the file when none is) and the rules they read; and those alerts."""
+    asked = [rule["alert"] for group in files[file] for rule in group["rules"] if "alert" in rule]
+    asked = [name for name in asked if name in alerts or not alerts]
+    needed, before = set(asked), set[str]()
+    while needed != before:
+        before = set(needed)
+        for rule in chain(*(group["rules"] for group in chain(*files.values()))):
+            if rule.get("alert", rule.get("record")) in before:
+                needed |= names(rule["expr"]) | _told(rule["expr"])
+    groups = [
+        group | {"rules": [rule for rule in group["rules"] if rule.get("alert", rule.get("record")) in needed]}
+        for group in chain(*files.values())
     ]
-    while True:
-        read = [rule for group in records for rule in group["rules"] if rule["record"] in wanted]
-        more = wanted.union(*(names(rule["expr"]) for rule in read))
-        if more == wanted:
-            break
-        wanted = more
-    groups = [group | {"rules": [rule for rule in group["rules"] if rule["record"] in wanted]} for group in records]
-    own = [rule for rule in chosen if "alert" in rule]
-    groups.append({"name": "alerts", "rules": own})
-    return [group for group in groups if group["rules"]], [rule["alert"] for rule in own]
+    return [group for group in groups if group["rules"]], asked
+
+
+def _told(expr: str) -> set[str]:
+    """The alerts on which an expression depends, so that one fault is told once."""
+    return set("|".join(re.findall(r'ALERTS\{alertname=~?"([^"]+)"', expr)).split("|"))
 
 
 def _test(case: Case, used: set[str], asked: Sequence[str]) -> dict[str, Any]:
@@ -177,7 +180,7 @@ def _selectors(node: Any) -> Iterator[str]:
 def _fired(output: str, cases: Sequence[str]) -> dict[str, list[Fired]]:
     found: dict[str, list[Fired]] = {case: [] for case in cases}
     heads = list(_CASE.finditer(output))
-    for head, following in zip(heads, [*heads[1:], None], strict=True):
+    for head, following in zip_longest(heads, heads[1:]):
         body = output[head.end() : following.start() if following else len(output)]
         for labels, said in _ALERT.findall(body):
             found[head[1]].append(Fired(head[2], head[3], _pairs(labels), _pairs(said)))
