@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from importlib.metadata import version
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
 
 from exporter.fleet import Fleet
-from exporter.selfmetrics import DISTRIBUTION
+from exporter.selfmetrics import VERSION
 
 _TEMPLATES = files("exporter") / "templates"
 _CSS = (_TEMPLATES / "landing.css").read_text()
@@ -20,9 +19,12 @@ _PAGE = Environment(autoescape=True, undefined=StrictUndefined).from_string(
 )
 
 
-def page(fleet: Fleet, now: float) -> str:
-    """The whole page; every name from outside is escaped. `now` in seconds since the epoch."""
-    return _PAGE.render(fleet=fleet, now=now, ago=_ago, css=_CSS, version=version(DISTRIBUTION))
+def page(fleet: Fleet, now: float, web_error: str | None = None) -> str:
+    """The whole page; every name from outside is escaped. `now` in seconds since the epoch.
+
+    `web_error` is what keeps the web configuration on disk from being used.
+    """
+    return _PAGE.render(fleet=fleet, now=now, web_error=web_error, ago=_ago, css=_CSS, version=VERSION)
 
 
 def _ago(seconds: float) -> str:

@@ -16,7 +16,8 @@ from exporter.door.settings import WebSettings
 from exporter.fleet import Fleet
 from provisioning.config.targets import SYSTEMS
 
-DISTRIBUTION = "cluster-ai-dashboard"
+VERSION = version("cluster-ai-dashboard")
+"""Ours, read once: an upgrade under a running exporter takes the file away that says it."""
 
 
 class SelfMetrics:
@@ -55,7 +56,7 @@ class _FleetCollector(Collector):
         build = GaugeMetricFamily(
             "cluster_ai_exporter_build_info", "Version of the exporter and its Python.", labels=["version", "python"]
         )
-        build.add_metric([version(DISTRIBUTION), platform.python_version()], 1)
+        build.add_metric([VERSION, platform.python_version()], 1)
         yield build
         yield GaugeMetricFamily(
             "cluster_ai_exporter_config_last_reload_successful",
