@@ -16,12 +16,17 @@ from exporter.errors import CollectError, Reason
 LABEL = 'task_prefix_name="'
 SECONDS_A_TRANSITION = 0.001  # what a change of state costs the scheduler; ranks prefixes of many small tasks
 MAX_LINES = 500_000  # of a page: 4,000 prefixes are 32,000
+MAX_LINE = 64 << 10  # characters; Prometheus is told to take 64 labels of 2,048 at most
 _SKIP = len(LABEL)
 _TAIL = "}"
-_LABELS = r'[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*"'
-_HEAD = re.compile(rf"([a-zA-Z_:][\w:]*)\{{(?:{_LABELS},)*")
-_SAMPLE = re.compile(rf"[a-zA-Z_:][\w:]*(?:\{{(?:{_LABELS}(?:,{_LABELS})*,?)?\}})? +[^\s{{]\S*(?: .*)?")
-_ANY = re.compile(rf'(.*?[{{,])task_prefix_name="((?:[^"\\]|\\.)*)"((?:,{_LABELS})*,?\}}) +(\S+)(?: .*)?')
+# Possessive (`*+`), so that nothing is tried twice: a regular expression keeps the interpreter to itself until it is
+# done, and a line that is tried again for each of its labels would take hours.
+_NAME = r"[a-zA-Z_:][\w:]*+"
+_LABELS = r'[a-zA-Z_]\w*+="(?:[^"\\\n]|\\.)*+"'
+_SAMPLE = re.compile(rf"{_NAME}(?:\{{(?:{_LABELS}(?:,{_LABELS})*+,?)?\}})? ++[^\s{{]\S*+(?: .*)?")
+_ANY = re.compile(
+    rf'({_NAME}\{{(?:(?!{LABEL}){_LABELS},)*+){LABEL}((?:[^"\\\n]|\\.)*+)"((?:,{_LABELS})*+,?\}}) ++(\S++)(?: .*)?'
+)
 _TYPE = re.compile(r"# TYPE ([a-zA-Z_:][\w:]*) ([a-z]+)")
 _EXTREMES = re.compile(r"_(max|maximum|min|minimum|median|mean|average|quantile|ratio|limit)(_|$)")
 _SUFFIXES = ("_total", "_created", "_bucket", "_count", "_sum")
@@ -124,7 +129,7 @@ class Parsed:
         """Series, prefix and value of any legal line with a task prefix."""
         match = _ANY.fullmatch(line)
         value = _number(match[4]) if match else None
-        if match is None or value is None or not _HEAD.fullmatch(match[1]):
+        if match is None or value is None:
             raise _strange(line)
         head, tail = match[1], match[3]
         key = head if tail == _TAIL else head + tail
@@ -138,9 +143,13 @@ def _lines(body: bytes) -> list[str]:
     if body.count(b"\n") > MAX_LINES:
         raise CollectError(Reason.TOO_LARGE, f"the scheduler's /metrics has more than {MAX_LINES} lines")
     try:
-        return body.decode().split("\n")
+        lines = body.decode().split("\n")
     except UnicodeDecodeError:
         raise CollectError(Reason.SHAPE, "the scheduler's /metrics is no metrics page: it is not UTF-8") from None
+    longest = max(lines, key=len)
+    if len(longest) > MAX_LINE:
+        raise _strange(longest)
+    return lines
 
 
 def _number(text: str) -> float | None:

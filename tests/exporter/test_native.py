@@ -310,3 +310,21 @@ def test_a_page_of_millions_of_lines_is_refused_before_it_is_taken_apart(lines):
     with pytest.raises(CollectError, match="more than 500000 lines") as caught:
         PrefixFilter(100).apply(lines * ((32 << 20) // len(lines)))
     assert caught.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"a{" + b'task_prefix_name="a",' * 1_500 + b"!",
+        b"a{" + b'b="c",' * 10_000 + b'task_prefix_name="a"',
+        b'a{b="' + b"x" * (8 << 20) + b'"} 1',
+        b'a{b="' + b"\\\\" * 20_000,
+        b"a" * 60_000 + b'{task_prefix_name="',
+    ],
+)
+def test_a_line_made_to_be_slow_is_refused_at_once(line: bytes) -> None:
+    """A regular expression keeps the interpreter to itself: the first of these in 12 MiB took days."""
+    began = time.process_time()
+    with pytest.raises(CollectError, match="no metrics page"):
+        PrefixFilter(5).apply(page({"x": 1.0}) + line + b"\n")
+    assert time.process_time() - began < 0.3
