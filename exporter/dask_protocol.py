@@ -38,7 +38,9 @@ _COSTS = (
     (36, bytes((*range(0xCA, 0xD4), *range(0xE0, 0x100)))),  # numbers
 )
 _POINTER = 8  # in its array or map, whatever it is
-_LARGE_MAP = 2_000  # entries; a hook for larger ones is a call for each of thousands of maps
+# Entries of a map whose keys may be anything: keys with one hash cost the square of it, 16 ms for a piece of such maps.
+# A hook for larger ones is a call for each of thousands of maps, and takes half as long again.
+_LARGE_MAP = 32
 _MOST_A_BYTE = _COSTS[0][0] + _POINTER
 _LONGEST_MARK = max(map(len, _MARKS))
 _BROKEN = (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException)

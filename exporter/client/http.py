@@ -229,9 +229,8 @@ async def decode(answer: Answer, where: str) -> Any:
         if len(answer.body) > _LARGE:
             return await apart(json_body.loads_in_pieces, answer.body)
         return json_body.loads(answer.body)
-    except json_body.TooMuchError:
-        most = json_body.MAX_DECODED >> 20
-        what = f"answered {len(answer.body)} bytes that would take more than {most} MiB of memory"
+    except json_body.TooMuchError as error:
+        what = f"answered {len(answer.body)} bytes that {error}"
         raise CollectError(Reason.TOO_LARGE, f"{where} {what}") from None
     except (ValueError, RecursionError) as error:
         raise CollectError(Reason.NOT_JSON, f"{where} answered broken JSON ({type(error).__name__})") from None

@@ -17,10 +17,13 @@ _COSTS = ((b"{", 240), (b"[", 64), (b":", 60), (b",", 40), (b'"', 30))
 _NEVER_TOO_MUCH = MAX_DECODED // _COSTS[0][1]
 _CUT = 2  # characters of a number that the end of a window can make meaningless
 _WINDOW = 64 << 10  # characters: about a millisecond
+# Windows that may be decoded in vain for each one of the text: as many as its values are deep where one ends, twice.
+# Lists in lists that all end beyond the window would be decoded once for each level otherwise, for minutes.
+_IN_VAIN = 16
 
 
 class TooMuchError(ValueError):
-    """The JSON would take more memory than MAX_DECODED."""
+    """The JSON would take more memory than MAX_DECODED, or minutes; `str()` says which."""
 
 
 def loads(body: bytes) -> Any:
@@ -48,6 +51,7 @@ class _Windows:
     def __init__(self, text: str) -> None:
         self._start = 0
         self._window = text[:_WINDOW]
+        self._left = _IN_VAIN * (8 + len(text) // _WINDOW)
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
         """The value that begins at `at`, and where it ends. Raises StopIteration where none does, and ValueError."""
@@ -77,16 +81,22 @@ class _Windows:
         try:
             value, end = _scan_once(self._window, at - self._start)
         except (StopIteration, ValueError):
+            self._spend()
             return None
         end += self._start
         window_ends = self._start + len(self._window)
         return (value, end) if end + _CUT < window_ends or window_ends == len(text) else None
 
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise TooMuchError("would take minutes to decode")
+
 
 def _weigh(body: bytes) -> None:
     """Ten million empty maps are 30 MB of JSON and 1 GB of objects."""
     if len(body) > _NEVER_TOO_MUCH and sum(body.count(character) * cost for character, cost in _COSTS) > MAX_DECODED:
-        raise TooMuchError
+        raise TooMuchError(f"would take more than {MAX_DECODED >> 20} MiB of memory")
 
 
 def _after_space(text: str, at: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import pytest
@@ -68,3 +69,22 @@ def test_what_is_no_json(read: Callable[[bytes], object], body: bytes) -> None:
 def test_what_would_unfold_to_too_much(read: Callable[[bytes], object]) -> None:
     with pytest.raises(json_body.TooMuchError):
         read(b"[" + b"{}," * 1_000_000 + b"1]")
+
+
+def test_lists_in_lists_longer_than_the_window_are_not_decoded_for_each_of_them() -> None:
+    """Twelve MiB of these took two minutes of the one thread that large answers of all targets share."""
+    filled = b"[" * 400 + b"1" + b",1" * 40_000 + b"]" * 400
+    body = b"[" + b",".join([filled] * 20) + b"]"
+    began = time.process_time()
+    with pytest.raises(json_body.TooMuchError, match="minutes"):
+        json_body.loads_in_pieces(body)
+    assert time.process_time() - began < 2
+
+
+@given(st.integers(1, 12), st.integers(1, 50))
+def test_honest_depth_is_decoded(depth: int, count: int) -> None:
+    tree: object = {"name": "x" * 1_000, "sizes": [1.5] * 200}
+    for _ in range(depth):
+        tree = {"inner": [tree, {"a": 1}]}
+    whole = {"models": [tree] * count}
+    assert json_body.loads_in_pieces(json.dumps(whole).encode()) == whole

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import struct
+import time
 import tracemalloc
 from collections.abc import Callable
 
@@ -264,3 +265,16 @@ def test_random_bytes_only_ever_raise_collect_errors(data: bytes) -> None:
     for read in (protocol.decode, split_block) if len(data) >= 8 else (protocol.decode,):
         with contextlib.suppress(CollectError):
             read(data)
+
+
+def test_maps_of_keys_with_one_hash_give_others_their_turn() -> None:
+    """Each of two thousand keys took a quarter of a second, and an answer has room for a thousand such maps."""
+    prime = 2**61 - 1
+    steps = [[part + prime * more for more in range(4)] for part in range(1, 7)]
+    keys = list(itertools.islice(itertools.product(*steps), 1_900))
+    packer = msgpack.Packer()
+    one = packer.pack_map_header(len(keys)) + b"".join(packer.pack(key) + b"\xc0" for key in keys)
+    began = time.process_time()
+    maps = protocol.decode(packer.pack_array_header(4) + 4 * one)
+    assert time.process_time() - began < 0.2
+    assert [len(one) for one in maps] == [1_900] * 4
