@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 Kind = Literal["gauge", "counter"]
 _go_number: Callable[[float], str] = floatToGoString
 LABEL_LENGTH = 200
+_LONGEST = 8 << 10  # characters of a value that are read
 _SAME_AS_GO = 1e6
 _NUMBERS = (int, float)
 _EXACT = 2**53  # integers below it are floats without loss
@@ -30,8 +31,11 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\
 def clean(value: str) -> str:
     """A label value from outside, made safe: no controls, at most LABEL_LENGTH characters.
 
-    A value that had to be changed gets a short hash of the original, so that two different ones stay different.
+    A value that had to be changed gets a short hash of the original, so that two different ones stay different. Of one
+    of megabytes, only both ends are looked at: all of it would take seconds, and no honest name is as long.
     """
+    if len(value) > _LONGEST:
+        value = f"{value[: _LONGEST // 2]}{value[-(_LONGEST // 2) :]}{len(value)}"
     safe = _UNSAFE.sub("", value)
     if safe == value and len(value) <= LABEL_LENGTH:
         return value

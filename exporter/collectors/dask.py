@@ -267,7 +267,7 @@ def _text(value: object) -> str:
 
 def _python(version: str) -> str:
     """`3.11.7` of Dask's `3.11.7.final.0`."""
-    return ".".join(version.split(".")[:3])
+    return ".".join(version.split(".", 3)[:3])
 
 
 COLLECTOR = DaskCollector

@@ -20,6 +20,8 @@ _LOWER_BOUND = (
 )
 
 
+_LONGEST_KEY = 1_000  # parts of a key and characters in them, all together; Dask's own have a handful
+
 Since = dict[str, dict[str, float]]  # by worker's address and task, monotonic seconds
 
 
@@ -100,7 +102,21 @@ def _name(key: object) -> str | None:
     """
     if isinstance(key, str):
         return key
-    try:
-        return repr(key) if isinstance(key, tuple | bytes | int | float) else None
-    except RecursionError:
-        return None
+    return repr(key) if isinstance(key, tuple | bytes | int | float) and _is_short(key) else None
+
+
+def _is_short(key: object) -> bool:
+    """Whether writing it costs little; a tuple of millions takes seconds."""
+    parts = [key]
+    length = 0
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Mapping):
+            return False
+        if isinstance(part, tuple | list | bytes | str):
+            length += len(part)
+            if length > _LONGEST_KEY:
+                return False
+            if not isinstance(part, bytes | str):
+                parts.extend(part)
+    return True

@@ -34,6 +34,8 @@ OTHER_TASK_STATES = frozenset(("cancelled", "disk", "forgotten", "released", "re
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?")
 # 127.1, 2130706433 and 0x7f.1 are 127.0.0.1 to some resolvers and nothing to others.
 _ODD_ADDRESS = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+))*")
+_LONGEST_HOST = 255  # with brackets
+_LONGEST_ADDRESS = 300
 _MAX_PORT = 65535
 MOST_WORKERS = 100_000  # ten times the largest clusters; a worker of 15 bytes on the wire takes 1 KB and 30 us here
 
@@ -147,7 +149,7 @@ class Roster:
 
 def valid_host(value: object) -> str | None:
     """`value` when it is an IP address or a host name, without brackets; else None."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST_HOST:
         return None
     bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     try:
@@ -178,9 +180,14 @@ def valid_port(value: object) -> int | None:
     return value
 
 
-@lru_cache(maxsize=16_384)  # the same workers at every look
 def host_of(address: str) -> str | None:
     """The host in a Dask address such as `tcp://10.0.0.5:43210`."""
+    # Both caches, ours and that of urlsplit, would keep addresses of any length.
+    return _host_of(address) if len(address) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=16_384)  # the same workers at every look
+def _host_of(address: str) -> str | None:
     try:
         parts = urlsplit(address)
         return valid_host(parts.hostname) if parts.scheme in ("tcp", "tls", "ucx", "ucxx", "ws", "wss") else None

@@ -108,7 +108,7 @@ def decode_shown(body: object) -> Shown:
         raise _unexpected("/api/show gave no object")
     info = body.get("model_info")
     architecture = info.get("general.architecture") if isinstance(info, dict) else None
-    context = info.get(f"{architecture}.context_length") if isinstance(info, dict) else None
+    context = info.get(f"{_text(architecture)}.context_length") if isinstance(info, dict) else None
     return Shown(_capabilities(body.get("capabilities")), amount(context))
 
 

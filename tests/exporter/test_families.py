@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -126,3 +127,13 @@ def test_amounts_are_numbers_of_at_least_zero(value, expected):
 @pytest.mark.parametrize("value", [-1, -0.5, math.nan, math.inf, -math.inf, 10**400, "7", None, True, [1]])
 def test_what_is_no_amount_is_unknown(value):
     assert amount(value) is None
+
+
+@pytest.mark.parametrize("end", ["", "\x7f"])
+def test_a_value_of_megabytes_is_cut_without_reading_it_all(end: str) -> None:
+    """All of it took seconds for each label that held it."""
+    began = time.process_time()
+    values = [clean("\x7f" * 10_000_000 + end), clean("x" * 10_000_000 + end), clean("x" * 10_000_001 + end)]
+    assert time.process_time() - began < 0.1
+    assert len(set(values)) == len(values)
+    assert all(len(value) <= LABEL_LENGTH for value in values)

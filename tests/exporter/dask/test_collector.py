@@ -8,6 +8,7 @@ import copy
 import math
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from exporter.collectors.base import Answer, NativeEndpoint, Outcome
 from exporter.collectors.dask import COLLECTOR, KEPT_WORKERS_SECONDS, DaskCollector
 from exporter.collectors.dask_series import count_worker_series, worker_families
-from exporter.collectors.dask_workers import Roster
+from exporter.collectors.dask_workers import Roster, _host_of, host_of, valid_host
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, encode
 from provisioning.config.hosts import HostNames
@@ -485,3 +486,15 @@ async def test_worker_series_are_counted_without_making_them(version: str) -> No
     )
     assert len(decoded) == len(workers) + 2
     assert count_worker_series(decoded, 0) == sum(len(family.samples) for family in worker_families(decoded))
+
+
+def test_an_address_of_megabytes_names_no_host_and_is_not_remembered() -> None:
+    """Two caches kept thousands of them, each as long as a scheduler's whole answer."""
+    _host_of.cache_clear()
+    before = urlsplit.cache_info().currsize
+    for number in range(3):
+        assert host_of(f"tcp://{'a' * 2_000_000}{number}:1") is None
+    assert valid_host(":" * 2_000_000) is None
+    assert _host_of.cache_info().currsize == 0
+    assert urlsplit.cache_info().currsize <= before
+    assert host_of("tcp://10.0.0.5:43210") == "10.0.0.5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -38,3 +39,17 @@ def test_a_key_of_a_thousand_levels_is_none() -> None:
     for _ in range(100_000):
         key = (key,)
     assert ProcessingAges().look({WORKER: [key, "a"]}, 1.0) == {WORKER: {"a": 1.0}}
+
+
+def test_a_key_of_millions_of_parts_is_no_key() -> None:
+    """Writing it down took seconds of the event loop, and the text was kept."""
+    parts = tuple(range(200_000))
+    nested: object = ()
+    for _ in range(5_000):
+        nested = (nested, 1)
+    began = time.process_time()
+    seen = ProcessingAges().look(
+        {"tcp://a:1": [("x", 0), parts, (parts, 1), ("x", ("y" * 10_000_000,)), nested, ({"a": 1},)]}, 1.0
+    )
+    assert time.process_time() - began < 0.1
+    assert seen == {"tcp://a:1": {"('x', 0)": 1.0}}
