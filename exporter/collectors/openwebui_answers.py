@@ -10,7 +10,7 @@ from typing import Any
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
 
-_SMALL = 4 << 20  # bytes, decoded here and now; an OpenAI backend lists hundreds of models
+SMALL = 256 << 10  # bytes, decoded here and now: others wait for a millisecond or two
 Version = tuple[int, int, int]
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})", re.ASCII)
 
@@ -32,7 +32,7 @@ def is_missing(answer: Answer) -> bool:
 
 def content(answer: Answer) -> Any:
     """The JSON of a small answer; None when it is not JSON, or not small."""
-    if len(answer.body) > _SMALL:
+    if len(answer.body) > SMALL:
         return None
     try:
         return json.loads(answer.body)

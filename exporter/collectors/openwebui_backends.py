@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from exporter.collectors.base import Answer
 from exporter.collectors.openwebui_access import Access, refusal
-from exporter.collectors.openwebui_answers import content, detail, mapping
+from exporter.collectors.openwebui_answers import SMALL, content, detail, mapping
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, gauge
 
@@ -23,6 +23,8 @@ OPENAI_CONFIG = "/openai/config"
 TIMEOUT = 12.0  # s; Open WebUI itself gives up listing a backend's models after 10
 KEEP = 15.0  # s between two looks at an Ollama backend, a cheap call
 LONGEST_PAUSE = 900.0
+MOST_BACKENDS = 200  # of one kind; each is asked by itself
+_LONGEST_URL = 2_000
 
 Kind = Literal["ollama", "openai"]
 
@@ -67,6 +69,9 @@ def backends(kind: Kind, answer: Any) -> list[Backend]:
     listed = whole.get(urls)
     if not isinstance(listed, list):
         raise CollectError(Reason.SHAPE, f"{path} answered without its list of connections")
+    if len(listed) > MOST_BACKENDS:
+        what = f"{path} lists {len(listed)} connections; at most {MOST_BACKENDS} are asked about"
+        raise CollectError(Reason.TOO_LARGE, what)
     if not whole.get(switch):
         return []
     settings = whole.get(configs)
@@ -94,7 +99,7 @@ def _is_asked(settings: Any, index: int, url: Any) -> bool:
 def _name(url: Any) -> str:
     """host:port of an address, without credentials, path or query, any of which may be a secret."""
     try:
-        parts = urlsplit(url if isinstance(url, str) else "")
+        parts = urlsplit(url if isinstance(url, str) and len(url) <= _LONGEST_URL else "")  # which keeps what it split
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         host = None
@@ -180,6 +185,8 @@ def _reached(kind: Kind, answer: Answer, path: str) -> bool:
         raise refusal(answer, path)
     if answer.status != 200:  # noqa: PLR2004
         return False
+    if kind == "openai" and len(answer.body) > SMALL:  # hundreds of models; that it is JSON is enough to know
+        return "json" in answer.content_type
     body = content(answer)
     if kind == "ollama":
         return isinstance(body, dict) and isinstance(body.get("version"), str)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from exporter.collectors.base import Answer
 from exporter.collectors.openwebui import OpenWebUICollector
 from exporter.collectors.openwebui_access import GATE
-from exporter.collectors.openwebui_backends import backends
+from exporter.collectors.openwebui_backends import MOST_BACKENDS, backends
 from exporter.errors import CollectError, Reason
 from tests.exporter.fakes import values
 from tests.exporter.openwebui.recorded import FakeHttp, Time, answer, collector
@@ -176,3 +178,30 @@ async def test_a_backend_taken_out_of_the_configuration_is_forgotten() -> None:
     changed: Any = ollama("http://new.test:11434")
     http.answers["/ollama/config"] = answer(changed)
     assert [key for key in await look(whole) if "_up" in key] == [UP.replace("gpu", "new")]
+
+
+@pytest.mark.parametrize("tell", [ollama, openai])
+def test_more_backends_than_anybody_has_are_not_asked_about(tell: Any) -> None:
+    """A list of a million took gigabytes: each would be asked by itself, all at once."""
+    kind = "ollama" if tell is ollama else "openai"
+    assert len(backends(kind, tell(*["http://a"] * MOST_BACKENDS))) == MOST_BACKENDS
+    with pytest.raises(CollectError, match="at most 200") as refused:
+        backends(kind, tell(*["http://a"] * (MOST_BACKENDS + 1)))
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
+def test_an_address_of_megabytes_is_invalid_and_not_remembered() -> None:
+    before = urlsplit.cache_info().currsize
+    [backend] = backends("ollama", ollama("http://" + "a" * 3_000_000))
+    assert backend.name == "invalid-address"
+    assert urlsplit.cache_info().currsize <= before + 1
+    assert "a" * 3_000_000 not in repr(backend)
+
+
+async def test_a_backend_with_a_very_long_list_is_reached_without_decoding_it() -> None:
+    listed = Answer(200, "application/json", b"[" + b"{}," * 1_000_000 + b"{}]")
+    fake = server(**{"/openai/config": answer(openai("http://api.test")), "/openai/models/0": listed})
+    began = time.process_time()
+    found = await look(collector(fake))
+    assert time.process_time() - began < 0.2
+    assert found['openwebui_backend_up{backend="api.test:80",kind="openai"}'] == 1
