@@ -133,6 +133,7 @@ def exporter(
     _leave_no_core()
     try:
         config = load(file)
+        fixed = _fixed(web_file, addresses or systemd, shard, alertmanager)
         web_file = web_file or config.exporter.web_config_file
         settings = WebSettings(web_file)
     except ConfigError as error:
@@ -151,6 +152,7 @@ def exporter(
                 max_requests=max_requests,
                 shard=shard,
                 alertmanager=alertmanager,
+                fixed=fixed,
             )
         )
     except NoSocketsError as error:
@@ -163,6 +165,17 @@ def _leave_no_core() -> None:
     """Keys and passwords are in this process's memory: it must not land on a disk, should the process ever crash."""
     with contextlib.suppress(OSError, ValueError):  # what cannot be lowered is 0 already
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _fixed(web_file: Path | None, where: object, shard: Shard | None, alertmanager: str | None) -> list[str]:
+    """The keys of the file that count at the start alone: those that no flag stands in for."""
+    keys = {
+        "exporter.web_config_file": web_file is None,
+        "services.alertmanager": alertmanager is None,
+        "services.exporter": not where and shard is None,
+        "services.exporter_shards": not where and shard is not None,
+    }
+    return [key for key, counts in keys.items() if counts]
 
 
 def _listen(config: Config, shard: Shard | None) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Collection as Many
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,17 @@ class Fleet:
         config: Config,
         collectors: Mapping[str, type[Collector]] | None = None,
         shard: Shard | None = None,
+        fixed: Many[str] = (),
     ) -> None:
-        self.file = file
+        """`fixed` are the keys of the file, such as `services.exporter`, that count at the start alone."""
+        self.file = file.absolute()
         self.config = config
         self.shard = shard
         self.watches: dict[str, Watch] = {}
         self.native_pages: dict[str, NativePage] = {}
         self.loaded = time.time()  # when the configuration in use was read, seconds since the epoch
         self.reload_error: str | None = None
+        self._fixed = {key: attrgetter(key)(config) for key in sorted(fixed)}
         self._collectors = registry() if collectors is None else collectors
         self._wires: dict[str, TargetWires] = {}
         self._retired: set[asyncio.Task[None]] = set()
@@ -74,6 +79,13 @@ class Fleet:
         self.reload_error = None
         self.loaded = time.time()
         log.info("configuration reloaded from %s: %d targets", self.file, len(self.watches))
+        if self.waiting:
+            log.warning("of the configuration, this counts only after a restart: %s", ", ".join(self.waiting))
+
+    @property
+    def waiting(self) -> list[str]:
+        """The keys whose value in the file is no longer what this exporter was started with."""
+        return [key for key, value in self._fixed.items() if attrgetter(key)(self.config) != value]
 
     def targets(self) -> list[tuple[System, DaskTarget | HttpTarget]]:
         """The targets this exporter watches, of its shard where there are several; in the order of the file."""

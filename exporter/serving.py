@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from exporter.door.listen import Address
@@ -33,8 +33,12 @@ async def serve(
     max_requests: int,
     shard: Shard | None = None,
     alertmanager: str | None = None,
+    fixed: Collection[str] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT; scrapes under way are finished. Raises OSError when an address is taken."""
+    """Serve until SIGTERM or SIGINT; scrapes under way are finished. Raises CannotListenError.
+
+    `fixed` are the keys of the file that were read for `settings`, `addresses` and the like, and not again.
+    """
     # A large answer is a hundred thousand objects without a cycle among them: looking for cycles every 700 objects,
     # as Python does by default, costs a third of a collection's CPU.
     gc.freeze()
@@ -42,7 +46,7 @@ async def serve(
     gc.set_threshold(20_000, 10, 100)
     # While a thread writes 50,000 series the event loop gets the interpreter back after this long, not after 5 ms.
     sys.setswitchinterval(0.001)
-    fleet = Fleet(file, config, shard=shard)
+    fleet = Fleet(file, config, shard=shard, fixed=fixed)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,6 +59,7 @@ async def serve(
     try:
         for url in await server.start(addresses):
             log.info("serving on %s", url)
+        log.info("targets watched: %d, of %s", len(fleet.watches), fleet.file)
         if os.geteuid() == 0:
             log.warning("running as root, which nothing here needs; run it as a user of its own")
         await stop.wait()

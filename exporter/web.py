@@ -78,6 +78,7 @@ class Exporter:
         settings = settings or WebSettings(None)
         self._fleet = fleet
         self._silences = Silences(alertmanager or fleet.config.services.alertmanager)
+        self._settings = settings
         self._self = SelfMetrics(fleet, settings)
         self._guard = Guard(
             settings, count=self._self.answered, headers=_HEADERS, costly=_COSTLY, max_requests=max_requests
@@ -200,7 +201,9 @@ class Exporter:
 
     async def _landing(self, _request: web.Request) -> web.Response:
         await self._fleet.refresh(3 * DISCOVERY_AGE, DISCOVERY_BUDGET)
-        return PatientResponse(text=landing.page(self._fleet, time.time()), content_type="text/html")
+        return PatientResponse(
+            text=landing.page(self._fleet, time.time(), self._settings.error), content_type="text/html"
+        )
 
     async def _config(self, _request: web.Request) -> web.Response:
         text = yaml.safe_dump(shown(self._fleet.config), sort_keys=False, allow_unicode=True)
@@ -220,7 +223,9 @@ class Exporter:
             await self._fleet.reload()
         except ConfigError as error:
             raise web.HTTPInternalServerError(text=f"{error}\nThe old configuration stays in use.\n") from None
-        return web.Response(text="Reloaded.\n")
+        waiting = self._fleet.waiting
+        more = f"This counts only after a restart: {', '.join(waiting)}.\n" if waiting else ""
+        return web.Response(text=f"Reloaded.\n{more}")
 
 
 def _json(data: object) -> web.Response:

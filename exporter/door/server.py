@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from exporter.door.listen import Address
+from exporter.door.listen import Address, CannotListenError
 from exporter.door.settings import WebSettings
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class Server:
         )
 
     async def start(self, addresses: Sequence[Address | socket.socket]) -> list[str]:
-        """Listen; the URLs served. Raises OSError when an address cannot be had."""
+        """Listen; the URLs served. Raises CannotListenError."""
         await self._runner.setup()
         tls = self._settings.tls()
         patience = None if tls is None else self._handshake
@@ -54,14 +54,17 @@ class Server:
                     protocol, sock=address, ssl=tls, backlog=_BACKLOG, ssl_handshake_timeout=patience
                 )
             else:
-                server = await loop.create_server(
-                    protocol,
-                    address.host or None,
-                    address.port,
-                    ssl=tls,
-                    backlog=_BACKLOG,
-                    ssl_handshake_timeout=patience,
-                )
+                try:
+                    server = await loop.create_server(
+                        protocol,
+                        address.host or None,
+                        address.port,
+                        ssl=tls,
+                        backlog=_BACKLOG,
+                        ssl_handshake_timeout=patience,
+                    )
+                except OSError as error:
+                    raise CannotListenError(address, error) from None
             self._listening.append(server)
             urls.extend(_url(listening, tls=tls is not None) for listening in server.sockets)
         return urls

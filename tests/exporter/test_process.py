@@ -115,9 +115,14 @@ def test_a_taken_port_is_one_line_and_exit_code_1(running, tmp_path):
     )
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("Error")]
-    assert f"{running.port}" in line
-    assert "in use" in line
+    assert line.startswith(
+        f"Error: cannot serve: 127.0.0.1:{running.port}: in use by another program, maybe another exp"
+    )
     assert "Traceback" not in done.stderr
+
+
+def test_it_says_at_the_start_what_it_watches_and_by_which_file(running):
+    assert f"targets watched: 1, of {running.file}" in running.log.read_text()
 
 
 def test_a_broken_configuration_at_start_is_named_with_its_line(tmp_path):

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from exporter.collectors.base import NativeEndpoint
+from exporter.door.settings import WebSettings
 from exporter.errors import CollectError, Reason
 from exporter.families import Family, Labels, gauge
 from exporter.fleet import Fleet
@@ -236,6 +237,35 @@ async def test_reload_takes_a_good_file_and_keeps_the_old_one_over_a_broken_one(
     got = await samples(await client.get("/metrics", params={"collect[]": "self"}))
     assert got["cluster_ai_exporter_config_last_reload_successful", None] == 0
     assert "broken, an older one is in use" in await (await client.get("/")).text()
+
+
+async def test_a_reload_names_what_counts_only_after_a_restart_and_the_page_does_too(fleet, caplog):
+    """Somebody who adds a password and reloads must not believe that it is asked for."""
+    fleet = Fleet(fleet.file, fleet.config, {"ollama": FakeCollector}, fixed=["exporter.web_config_file"])
+    async with TestClient(TestServer(Exporter(fleet).application())) as client:
+        assert await (await client.post("/-/reload")).text() == "Reloaded.\n"
+        fleet.file.write_text(f"{CONFIG}exporter: {{web_config_file: web.yml}}\n")
+        caplog.clear()
+        said = await (await client.post("/-/reload")).text()
+        assert said == "Reloaded.\nThis counts only after a restart: exporter.web_config_file.\n"
+        assert any(record.levelname == "WARNING" and "web_config_file" in record.message for record in caplog.records)
+        assert "only after a restart: exporter.web_config_file" in await (await client.get("/")).text()
+        fleet.file.write_text(CONFIG)
+        await client.post("/-/reload")
+        assert "restart" not in await (await client.get("/")).text()
+    await fleet.close()
+
+
+async def test_the_page_says_that_the_web_configuration_on_disk_is_not_the_one_in_force(fleet, tmp_path):
+    web_file = tmp_path / "web.yml"
+    web_file.write_text("")
+    async with TestClient(TestServer(Exporter(fleet, WebSettings(web_file)).application())) as client:
+        assert "web configuration" not in await (await client.get("/")).text()
+        web_file.write_text("basic_auth: {}")
+        text = await (await client.get("/")).text()
+        assert "web configuration on disk is not used" in text
+        assert "web.yml:1" in text
+    await fleet.close()
 
 
 async def test_reload_by_get_is_refused(client):

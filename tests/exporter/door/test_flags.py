@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from exporter import cli
-from exporter.door.listen import Address, NoSocketsError, address, systemd_sockets
+from exporter.door.listen import Address, CannotListenError, NoSocketsError, address, systemd_sockets
 from tests.exporter.test_process import CLUSTER_AI, wait_for
 
 CONFIG = "services: {exporter: 127.0.0.1:9001}\ntargets: {}\n"
@@ -50,6 +51,17 @@ def test_a_flag_counts_before_the_environment_and_that_before_the_file(tmp_path,
     ]
     assert [call["form"] for call in served if "form" in call] == ["text", "json", "text"]
     assert [call["max_requests"] for call in served if "max_requests" in call] == [40, 7, 40]
+
+
+def test_what_a_flag_stands_in_for_is_not_awaited_from_the_file(tmp_path, served):
+    run(tmp_path)
+    run(tmp_path, "--web.listen-address", ":9003", "--alertmanager.address", "127.0.0.1:9093")
+    run(tmp_path, "--shard", "1/2")
+    assert [call["fixed"] for call in served if "fixed" in call] == [
+        ["exporter.web_config_file", "services.alertmanager", "services.exporter"],
+        ["exporter.web_config_file"],
+        ["exporter.web_config_file", "services.alertmanager", "services.exporter_shards"],
+    ]
 
 
 def test_every_flag_names_its_variable_in_the_help():
@@ -137,3 +149,17 @@ def test_it_serves_on_a_socket_that_systemd_opened_and_logs_its_start_as_json(tm
     assert f'"message": "serving on {url}"' in first
     if os.geteuid() == 0:
         assert log.read_text().count("running as root") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EADDRINUSE, "x"), "[::1]:9860: in use by another program, maybe another exporter; stop it"),
+        (OSError(errno.EADDRNOTAVAIL, "x"), "[::1]:9860: this machine has no such address"),
+        (OSError(errno.EACCES, "x"), "[::1]:9860: ports below 1024 need a right"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "[::1]:9860: this is a host name nobody knows"),
+        (OSError(errno.ENOBUFS, "No buffers"), "[::1]:9860: No buffers"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_named_with_what_to_do(error, words):
+    assert str(CannotListenError(Address("::1", 9860), error)).startswith(words)
