@@ -38,22 +38,26 @@ RAW = ("dask_cluster_worker_memory_rss_bytes", "dask_cluster_worker_memory_limit
 Series = tuple[str, str, Callable[[int], float], bool]
 
 
-def write(out: TextIO, wanted: Iterable[str], rules: Sequence[dict[str, Any]], *, end: int) -> int:
-    """Writes OpenMetrics of every name in `wanted` up to `end` (seconds) and returns the number of samples.
+def write(
+    out: TextIO, wanted: Iterable[str], rules: Sequence[dict[str, Any]], *, end: int, days: int, raw: bool
+) -> int:
+    """Writes OpenMetrics of every name in `wanted`, of `days` up to `end` (seconds); returns the number of samples.
 
-    `rules` are the installation's recording rules whose expression is a constant.
+    `rules` are the installation's recording rules whose expression is a constant. Only with `raw` have the series of
+    each worker in RAW all their samples.
     """
     wanted = frozenset(wanted)
     families: dict[str, dict[frozenset[str], Series]] = {}
     for one in (*_recorded(), *_workers(), *_top(), *_constants(rules), *_alerts()):
         if one[0] in wanted:  # recordings of one kind overlap: each series once
             families.setdefault(one[0], {}).setdefault(frozenset(one[1].split(",")), one)
-    moments = range(end - DAYS * 86_400, end + 1, EVERY)
+    moments = range(end - days * 86_400, end + 1, EVERY)
     stamps = [f" {moment}\n" for moment in moments]
     written = 0
     for name in sorted(families):
         out.write(f"# TYPE {name} unknown\n")
-        for _, labels, value, whole in families[name].values():
+        for _, labels, value, kept in families[name].values():
+            whole = kept and (raw or not (name in RAW and "worker=" in labels))
             first = 0 if whole else len(stamps) - NOW_ALONE
             head = f"{name}{{{labels}}} "
             lines = [

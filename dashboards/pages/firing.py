@@ -23,7 +23,8 @@ PAGES = {
 CHOSEN = 'alertname=~"$alert", alertname!="Watchdog"'
 _INFO = "cluster_ai:alert:info"
 _LINKING = ("page", "runbook", "target_as", "host_as", "worker_as")
-_LABELS = "alertname, severity, system, target, host, worker, model, backend, job, instance, mountpoint"
+_TOLD = "alertname, severity, system, target, host, worker, model, backend"  # what acknowledgements are told by
+_LABELS = f"{_TOLD}, job, instance, mountpoint"
 _FIRING = f'ALERTS{{alertstate="firing", {CHOSEN}}}'
 _RANKS = (State(0, "critical", RED), State(1, "warning", AMBER), State(2, "info", BLUE))
 # What an alert is about: the label, and its column.
@@ -68,7 +69,7 @@ def now() -> Any:
             ),
             Column(
                 title="Acknowledged until",
-                query=f"max by ({_LABELS}) (cluster_ai_alert_silenced_until_timestamp_seconds{{{CHOSEN}}}) * 1000",
+                query=f"max by ({_TOLD}) (cluster_ai_alert_silenced_until_timestamp_seconds{{{CHOSEN}}}) * 1000",
                 unit="dateTimeFromNow",
                 width=150,
             ),
