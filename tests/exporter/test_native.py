@@ -315,7 +315,8 @@ def test_a_page_of_millions_of_lines_is_refused_before_it_is_taken_apart(lines):
 @pytest.mark.parametrize(
     "line",
     [
-        b"a{" + b'task_prefix_name="a",' * 1_500 + b"!",
+        b"a{" + b'task_prefix_name="a",' * 3_000 + b"!",
+        b"a{" + b'task_prefix_name="a",' * 12_000 + b"!",
         b"a{" + b'b="c",' * 10_000 + b'task_prefix_name="a"',
         b'a{b="' + b"x" * (8 << 20) + b'"} 1',
         b'a{b="' + b"\\\\" * 20_000,

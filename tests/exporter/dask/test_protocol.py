@@ -275,6 +275,6 @@ def test_maps_of_keys_with_one_hash_give_others_their_turn() -> None:
     packer = msgpack.Packer()
     one = packer.pack_map_header(len(keys)) + b"".join(packer.pack(key) + b"\xc0" for key in keys)
     began = time.process_time()
-    maps = protocol.decode(packer.pack_array_header(4) + 4 * one)
-    assert time.process_time() - began < 0.2
-    assert [len(one) for one in maps] == [1_900] * 4
+    maps = protocol.decode(packer.pack_array_header(80) + 80 * one)
+    assert time.process_time() - began < 1
+    assert [len(one) for one in maps] == [1_900] * 80
