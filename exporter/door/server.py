@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -18,6 +20,8 @@ HANDSHAKE = 15.0  # seconds for TLS; a client that says nothing costs a socket f
 SENDING = 30.0  # seconds a client has to take its answer
 SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
 _BACKLOG = 1024
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SILENCE = 60.0  # seconds between two lines that nobody new can be let in
 
 
 class Server:
@@ -45,6 +49,7 @@ class Server:
         tls = self._settings.tls()
         patience = None if tls is None else self._handshake
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Complaints())
         protocol = self._runner.server
         assert protocol is not None  # noqa: S101 -- setup has made it
         urls: list[str] = []
@@ -74,6 +79,29 @@ class Server:
         for server in self._listening:
             server.close()
         await self._runner.cleanup()
+
+
+class _Complaints:
+    """The event loop's own complaints.
+
+    A listening socket that cannot accept for want of file descriptors complains _BACKLOG times a second, with a
+    traceback each: enough to fill a disk. One line in a while says the same.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _FULL and "socket" in context):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._next:
+            self._next = loop.time() + _SILENCE
+            log.error(
+                "new connections wait, they cannot be taken: %s; with too many open files, raise the limit "
+                "(ulimit -n, LimitNOFILE= of a systemd unit)",
+                error.strerror,
+            )
 
 
 class PatientResponse(web.Response):
