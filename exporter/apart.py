@@ -20,6 +20,10 @@ _TURN = 500  # entries that are made series of before others have their turn: ab
 # memory is kept by malloc for it: each thread that ever worked on much holds two MiB.
 _THREAD = ThreadPoolExecutor(1, "apart")
 
+# What people and Prometheus are answered is written and compressed here, not in asyncio's own threads: those look up
+# host names, and when the DNS is silent all of them wait for it.
+_WRITERS = ThreadPoolExecutor(2, "writing")
+
 
 async def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """What `work` gives, done in the thread.
@@ -27,6 +31,11 @@ async def apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     It has to be a function of its arguments alone: at its deadline whoever asked goes away, and the work does not.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREAD, lambda: work(*args, **kwargs))
+
+
+async def written(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `work`, which makes an answer of what is known, gives; done in one of two threads."""
+    return await asyncio.get_running_loop().run_in_executor(_WRITERS, lambda: work(*args, **kwargs))
 
 
 async def here(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

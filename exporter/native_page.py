@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from exporter.apart import written
 from exporter.collectors.base import Http, NativeEndpoint, Wires
 from exporter.errors import CollectError, Reason
 from exporter.native import Page, PrefixFilter
@@ -69,7 +70,7 @@ class NativePage:
                 Reason.SERVER_ERROR,
                 f"{endpoint.base}/metrics answered with status {answer.status}; is it the dashboard?",
             )
-        return await asyncio.to_thread(self._filter.apply, answer.body)
+        return await written(self._filter.apply, answer.body)
 
     async def _endpoint(self) -> NativeEndpoint:
         endpoint = self._known()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
 import math
@@ -15,6 +14,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from exporter import debug, landing, native_page, sd
+from exporter.apart import written
 from exporter.client.recording import recorded
 from exporter.door.guard import MAX_REQUESTS, Guard, Handler
 from exporter.door.server import PatientResponse
@@ -239,14 +239,14 @@ def _format(request: web.Request) -> tuple[bool, str]:
 
 
 async def _off_loop(series: int, make: Callable[[], str]) -> str:
-    return await asyncio.to_thread(make) if series > _THREAD_ABOVE else make()
+    return await written(make) if series > _THREAD_ABOVE else make()
 
 
 async def _exposition(request: web.Request, text: str, content_type: str) -> web.Response:
     body = text.encode()
     headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
     if len(body) > _COMPRESS_ABOVE and _takes_gzip(request.headers.get("Accept-Encoding", "")):
-        body = await asyncio.to_thread(gzip.compress, body, _GZIP)
+        body = await written(gzip.compress, body, _GZIP)
         headers["Content-Encoding"] = "gzip"
     return PatientResponse(body=body, headers=headers)
 

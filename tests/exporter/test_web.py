@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -333,3 +334,24 @@ async def test_discovery_answers_are_strings_only_as_prometheus_wants(client):
     for kind in ("probe", "native", "filtered"):
         for group in json.loads(await (await client.get("/sd", params={"kind": kind})).text()):
             assert all(isinstance(value, str) for value in group["labels"].values())
+
+
+async def test_answers_are_written_and_compressed_while_the_dns_is_silent(client, fleet):
+    """asyncio looks up names in threads of its own, all of which then wait for the DNS; answers must not."""
+    family = gauge("many", "Many.")
+    family.samples = [(Labels(number=str(number)), 1.0) for number in range(3_000)]
+
+    async def many() -> list[Family]:
+        return [family]
+
+    fleet.watches["gpu-1"] = Watch(fleet.watches["gpu-1"].target, FakeCollector(version=many))
+    answered = threading.Event()
+    loop = asyncio.get_running_loop()
+    names = [loop.run_in_executor(None, answered.wait) for _ in range(64)]
+    try:
+        async with asyncio.timeout(10):
+            response = await client.get("/probe?target=gpu-1", headers={"Accept-Encoding": "gzip"})
+            assert gzip.decompress(await response.read()).count(b"\nmany{") == 3_000
+    finally:
+        answered.set()
+        await asyncio.gather(*names)
