@@ -31,6 +31,8 @@ class Cause:
 CAUSES = (
     # A machine that is gone takes everything on it along, a system that does not answer all else that ails it.
     Cause("HostDown", same=("host",)),
+    # Whose certificate is refused counts as down, and that is why.
+    Cause("MonitoringCertificateRefused"),
     Cause("DaskSchedulerDown", system="dask"),
     Cause("OllamaDown", system="ollama"),
     Cause("OpenWebUIDown", system="openwebui"),
