@@ -56,14 +56,23 @@ class Fleet:
         self._retired: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._reloading = asyncio.Lock()
+        self._next_reload: asyncio.Future[None] | None = None  # waits for its turn
         self._apply(config)
 
     async def reload(self) -> None:
         """Read the file again. Raises ConfigError and keeps the old configuration when the new one is broken.
 
-        One after the other, each with the file as it is then; a large file takes seconds, beside the event loop.
+        One after the other, each with the file as it is then; a large file takes seconds, beside the event loop. All
+        who ask while one is under way get the same next one: however many ask, the file is read twice.
         """
+        if self._next_reload is None:
+            self._next_reload = asyncio.ensure_future(self._reload_in_turn())
+            self._next_reload.add_done_callback(_seen)
+        await asyncio.shield(self._next_reload)
+
+    async def _reload_in_turn(self) -> None:
         async with self._reloading:
+            self._next_reload = None
             await self._reload()
 
     async def _reload(self) -> None:
@@ -147,6 +156,12 @@ class Fleet:
         stopping.cancel()
         await asyncio.wait(waits)
         await wires.close()
+
+
+def _seen(reload: asyncio.Future[None]) -> None:
+    """Those who wait for it have its error, and it is in the log; when all of them left, nobody wants it."""
+    if not reload.cancelled():
+        reload.exception()
 
 
 async def _settled(watch: Watch, page: NativePage | None) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import gzip
 import json
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import yaml
-from aiohttp import ClientResponse
+from aiohttp import ClientResponse, ClientTimeout
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -24,6 +25,7 @@ from exporter.fleet import Fleet
 from exporter.scrape import Watch
 from exporter.web import TIMEOUT_HEADER, Exporter, budget
 from provisioning.config.load import load
+from provisioning.config.model import Config
 from tests.exporter.fakes import FakeCollector, families
 
 CONFIG = """
@@ -355,3 +357,27 @@ async def test_answers_are_written_and_compressed_while_the_dns_is_silent(client
     finally:
         answered.set()
         await asyncio.gather(*names)
+
+
+async def test_a_flood_of_reloads_reads_the_file_twice(client, fleet, monkeypatch):
+    """Each takes a turn of the one thread that large answers of all targets share."""
+    read: list[str] = []
+    began = threading.Event()
+
+    def slowly(file: Path) -> Config:
+        read.append(file.read_text())
+        began.set()
+        time.sleep(0.2)
+        return load(file)
+
+    monkeypatch.setattr("exporter.fleet.load", slowly)
+    first = asyncio.ensure_future(client.post("/-/reload"))
+    await asyncio.to_thread(began.wait)
+    fleet.file.write_text(CONFIG.replace("gpu-2", "gpu-3"))
+    others = [asyncio.ensure_future(client.post("/-/reload")) for _ in range(50)]
+    leaver = asyncio.ensure_future(client.post("/-/reload", timeout=ClientTimeout(total=0.05)))
+    assert [(await one).status for one in [first, *others]] == [200] * 51
+    with pytest.raises(TimeoutError):
+        await leaver
+    assert len(read) == 2
+    assert list(fleet.watches) == ["gpu-1", "gpu-3"]
