@@ -232,7 +232,13 @@ class Stage:
         await self.ollama.begin()
         version = self.ollama.http.get("/api/version").json()["version"]
         self._say(f"Ollama: a real one, {self.ollama.binary}, version {version}")
-        real = {"name": "ollama-a", "url": self.ollama.url, "must_be_loaded": [ollama.TINY], "generation_probe": probe}
+        patient = {"enabled": True, "every": "10s", "timeout": "20s"}  # a busy machine is no hang
+        real = {
+            "name": "ollama-a",
+            "url": self.ollama.url,
+            "must_be_loaded": [ollama.TINY],
+            "generation_probe": patient,
+        }
         return [real, gpu]
 
     async def _start_openwebui(self) -> list[dict[str, Any]]:
