@@ -20,7 +20,10 @@ from provisioning.config.yaml_file import Key
 
 
 def load_checked(path: Path) -> Loaded:
-    """The configuration in `path`; raises ConfigError also for alerts, thresholds and targets that there are not."""
+    """The configuration in `path`; raises ConfigError also for what other files and the rules make of it.
+
+    That is: alerts, thresholds and targets that there are not, and a web configuration that the exporter refuses.
+    """
     loaded = load_with_warnings(path)
     problems = [
         Problem(loaded.document.line_of(key), message, hint, key_text(key, loaded.document.data))
@@ -32,6 +35,7 @@ def load_checked(path: Path) -> Loaded:
 
 
 def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
+    yield from _web_config(loaded.config.exporter.web_config_file)
     alerts = loaded.config.alerts
     yield from _thresholds(alerts.thresholds, ("alerts", "thresholds"))
     yield from _alerts(alerts.off, ("alerts", "off"))
@@ -52,6 +56,18 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
     for kind, entries in named.items():
         for index, which in enumerate(entries):
             yield from _alerts(which.alerts, ("notifications", kind, index, "alerts"))
+
+
+def _web_config(file: Path | None) -> Iterator[tuple[Key, str, str]]:
+    """A file that is not there is a warning: it may be on the machine where the exporter is to run."""
+    if file is None or not file.exists():
+        return
+    from exporter.door import settings  # noqa: PLC0415 -- most files name none
+
+    try:
+        settings.load(file)
+    except ConfigError as error:
+        yield ("exporter", "web_config_file"), f"the exporter does not start with it: {error}", ""
 
 
 def _thresholds(

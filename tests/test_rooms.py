@@ -19,7 +19,7 @@ ALLOWED = {
     "provisioning.config": (),
     "provisioning.render": ("alert_rules", "dashboards.build", "provisioning.config", "provisioning.grafana.passwords"),
     "provisioning.cli": ("provisioning", "exporter.cli", "compose.cli", "dashboards.cli"),
-    "provisioning.checked": ("alert_rules", "provisioning.config"),
+    "provisioning.checked": ("alert_rules", "exporter.door", "provisioning.config"),
     "provisioning.init": ("provisioning.config", "exporter.discover", "exporter.errors"),
     "provisioning.grafana": ("provisioning.config",),
     # Where what `up` started listens, and where its administrator's password is.

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bcrypt
+
 from provisioning.config.exporter import Exporter
 from provisioning.config.problems import Problem, brief
+from provisioning.config.secrets import SecretError, SecretFile
 from provisioning.config.yaml_file import MAX_BYTES, Document, parse
 
-_KEY = ("exporter", "web_config_file")
+WEB_CONFIG = ("exporter", "web_config_file")
+_DEAREST = 12  # the cost up to which a hash is tried; it takes 0.2 s
 
 
 def disagreements(exporter: Exporter, document: Document) -> Iterator[Problem]:
@@ -21,7 +25,7 @@ def disagreements(exporter: Exporter, document: Document) -> Iterator[Problem]:
     if asked is None:
         return
     for message, hint in _findings(exporter, *asked):
-        yield Problem(document.line_of(_KEY), message, hint, ".".join(_KEY))
+        yield Problem(document.line_of(WEB_CONFIG), message, hint, ".".join(WEB_CONFIG))
 
 
 def _content(file: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
@@ -48,3 +52,16 @@ def _findings(exporter: Exporter, tls: dict[str, Any], users: dict[str, Any]) ->
         yield "the exporter wants a password and Prometheus has none", "add exporter.username and password_file"
     if exporter.username is not None and exporter.username not in users:
         yield f"the exporter has no user {brief(exporter.username)}", "add the user to basic_auth_users there"
+    elif exporter.username is not None and _other_password(exporter.password_file, users[exporter.username]):
+        user = brief(exporter.username)
+        yield f"the hash of {user} is of another password than password_file holds", "make the hash anew, or the file"
+
+
+def _other_password(file: Path | None, hashed: object) -> bool:
+    """Whether they surely do not belong together; what cannot be read or is no hash is told elsewhere."""
+    try:
+        cost = int(str(hashed)[4:6])
+        password = SecretFile(file).read() if file is not None else None
+        return password is not None and cost <= _DEAREST and not bcrypt.checkpw(password.encode(), str(hashed).encode())
+    except (ValueError, SecretError):
+        return False

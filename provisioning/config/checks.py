@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from provisioning.config.access_checks import disagreements
+from provisioning.config.access_checks import WEB_CONFIG, disagreements
 from provisioning.config.audience_checks import audience_errors, audience_warnings
 from provisioning.config.basics import SECRET_FILES, Strict
 from provisioning.config.grafana_checks import grafana_errors, grafana_warnings
@@ -19,6 +19,13 @@ from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Document, Key
 
 _ANY_ADDRESS = frozenset({"0.0.0.0", "[::]"})  # noqa: S104 -- recognised, not bound
+_MISSING = "what needs it is not read until the file is there"
+_EMPTY = "what needs it is not read until it is filled"
+# What it is for the exporter's own file.
+_OF_THE_EXPORTER = {
+    _MISSING: "the exporter does not start without it",
+    _EMPTY: "the exporter then asks for nothing: neither TLS nor a password",
+}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -127,7 +134,8 @@ def _files(config: Config, document: Document) -> Iterator[Problem]:
             continue
         found = _file_problem(path, secret=key[-1] in SECRET_FILES)
         if found:
-            yield _problem(document, key, *found)
+            message, hint = found
+            yield _problem(document, key, message, hint if key != WEB_CONFIG else _OF_THE_EXPORTER.get(hint, hint))
 
 
 def _paths(model: Strict, key: Key) -> Iterator[tuple[Key, Path]]:
@@ -146,13 +154,13 @@ def _file_problem(path: Path, *, secret: bool) -> tuple[str, str] | None:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return f"there is no file {path}", "what needs it is not read until the file is there"
+        return f"there is no file {path}", _MISSING
     except OSError as error:
         return f"{path} cannot be reached: {error.strerror}", "let the user who runs cluster-ai read it"
     findings = (
         (not stat.S_ISREG(status.st_mode), f"{path} is not a file", "give the path of the file itself"),
         (not os.access(path, os.R_OK), f"{path} cannot be read", "let the user who runs cluster-ai read it"),
-        (status.st_size == 0, f"{path} is empty", "what needs it is not read until it is filled"),
+        (status.st_size == 0, f"{path} is empty", _EMPTY),
         (
             secret and bool(status.st_mode & stat.S_IROTH),
             f"everyone on this machine can read {path}",

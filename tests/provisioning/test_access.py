@@ -15,7 +15,7 @@ from tests.certificates import Authority
 from tests.tools import tool
 
 PLACES = Places(data=Path("/d"), secrets=Path("/s"), alertmanager=False, node_exporter=False, grafana=False)
-HASH = "$2y$10$X0h1gDsPszWURQaxFh.zoubFi6DXncSjhoQNJgRrnGs7EsimhC7zG"
+HASH = "$2a$04$tGCJsUBe68WESJl1l3LHludGNmemElUKTTNeQ.gmo1gZUPGpFvzga"  # of what `written` puts into the password's file
 TLS = "tls_server_config: {cert_file: cert.pem, key_file: key.pem}\n"
 USERS = f'basic_auth_users: {{prometheus: "{HASH}"}}\n'
 LOGIN = {"username": "prometheus", "password_file": "password"}
@@ -101,6 +101,9 @@ def test_half_an_access_is_an_error(tmp_path: Path, exporter: dict[str, str], sa
         (USERS, {}, "Prometheus has none"),
         (USERS, LOGIN | {"username": "other"}, 'the exporter has no user "other"'),
         (USERS, LOGIN, ""),
+        (USERS.replace(HASH, f"{HASH[:-1]}."), LOGIN, "is of another password than password_file holds"),
+        (USERS.replace(HASH, HASH.replace("$04$", "$16$")), LOGIN, ""),  # trying it would take seconds
+        (USERS.replace(HASH, "plain"), LOGIN, ""),  # refused by the exporter, which is told elsewhere
         (
             TLS.replace("}", ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.pem}"),
             {"ca_file": "ca.pem"},

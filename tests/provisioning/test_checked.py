@@ -52,6 +52,26 @@ FILE:23: notifications.routes[0].alerts[0]: there is no alert DaskSchedulerDwn; 
 FILE:25: notifications.mutes "m": alerts[1]: there is no alert Zzz; docs/alerts.md lists them"""
 
 
+def test_a_web_configuration_that_keeps_the_exporter_from_starting_is_an_error(tmp_path: Path) -> None:
+    file, web = tmp_path / "cluster-ai.yml", tmp_path / "web.yml"
+    file.write_text("targets: {ollama: [{name: a, url: 'http://a:1'}]}\nexporter:\n  web_config_file: web.yml\n")
+    web.write_text("")
+    [warning] = load_checked(file).warnings
+    assert warning.text(file) == (
+        f"{file}:3: exporter.web_config_file: {web} is empty; "
+        "the exporter then asks for nothing: neither TLS nor a password"
+    )
+    web.write_text("tls_server_config: {cert_file: gone.pem, key_file: gone.key}\n")
+    with pytest.raises(ConfigError) as refused:
+        load_checked(file)
+    assert str(refused.value).startswith(f"{file}:3: exporter.web_config_file: the exporter does not start with it: ")
+    assert f"{web}:1: tls_server_config.cert_file" in str(refused.value)
+    web.unlink()  # it may be on another machine
+    assert [one.text(file) for one in load_checked(file).warnings] == [
+        f"{file}:3: exporter.web_config_file: there is no file {web}; the exporter does not start without it"
+    ]
+
+
 @pytest.fixture
 def wrong(tmp_path: Path) -> Path:
     file = tmp_path / "cluster-ai.yml"
