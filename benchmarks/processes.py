@@ -124,6 +124,6 @@ def answers(port: int, path: str) -> bool:
     with closing(Client(port)) as client:
         try:
             client.get(path)
-        except OSError:
+        except (OSError, SystemExit):  # the latter: not ready yet
             return False
     return True
