@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 KEEPALIVE = 28.0  # seconds for a whole request head, and between two; aiohttp's own hour lets the half-sent stay open
 HANDSHAKE = 15.0  # seconds for TLS; a client that says nothing costs a socket for as long
 SENDING = 30.0  # seconds a client has to take its answer
+MOST_UNTAKEN = 256 << 20  # bytes of answers that wait for their clients
 SHUTDOWN = 4.0  # seconds a scrape under way has to end after SIGTERM
 _BACKLOG = 1024
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -105,18 +106,41 @@ class _Complaints:
 
 
 class PatientResponse(web.Response):
-    """An answer that may be large: a client that does not take it is dropped, with what is kept for it."""
+    """An answer that may be large: a client that does not take it is dropped, with what is kept for it.
+
+    So is the one that has waited longest, when more than MOST_UNTAKEN would wait: whoever asks and reads nothing could
+    otherwise fill the memory within seconds.
+    """
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Send the body. Raises ConnectionResetError when the client takes longer than SENDING."""
+        _untaken[self] = len(self.body) if isinstance(self.body, bytes) else 0
+        _make_room()
         try:
             async with asyncio.timeout(SENDING):
                 await super().write_eof(data)
         except TimeoutError:
-            request = self._req
-            if request is not None and request.transport is not None:
-                request.transport.abort()
+            self.give_up()
             raise ConnectionResetError("the client does not take its answer") from None
+        finally:
+            _untaken.pop(self, None)
+
+    def give_up(self) -> None:
+        """Hang up."""
+        request = self._req
+        if request is not None and request.transport is not None:
+            request.transport.abort()
+
+
+_untaken: dict[PatientResponse, int] = {}  # bytes, the oldest first
+
+
+def _make_room() -> None:
+    """The newest answer is always sent."""
+    while len(_untaken) > 1 and sum(_untaken.values()) > MOST_UNTAKEN:
+        oldest = next(iter(_untaken))
+        del _untaken[oldest]
+        oldest.give_up()
 
 
 def _url(listening: socket.socket, *, tls: bool) -> str:

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from exporter.door import server
 from exporter.families import Family, Labels, gauge
@@ -126,3 +127,32 @@ async def hung_up(server_port: int, client: socket.socket) -> bool:
         if fields[1].endswith(f":{server_port:04X}") and fields[2].endswith(mine)
     }
     return "01" not in states
+
+
+async def test_answers_that_nobody_takes_hold_so_much_memory_and_no_more(tmp_path, monkeypatch):
+    """The oldest go; who takes what they asked for gets it."""
+    monkeypatch.setattr(server, "MOST_UNTAKEN", 40 << 20)
+    family = gauge("many", "Many.")
+    family.samples = [(Labels(number=f"{number:0>150}"), 1.0) for number in range(49_000)]
+
+    async def many() -> list[Family]:
+        return [family]
+
+    async with serving(fleet_of(tmp_path, gpu=many)) as url, AsyncExitStack() as stack:
+        first = await connected(stack, url, 2, b"GET /probe?target=gpu HTTP/1.1\r\nHost: x\r\n\r\n")
+        for reader, writer in first:
+            assert await reader.readexactly(12) == b"HTTP/1.1 200"
+            writer.transport.pause_reading()
+        for _ in range(8):
+            [(reader, writer)] = await connected(stack, url, 1, b"GET /probe?target=gpu HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await reader.readexactly(12) == b"HTTP/1.1 200"
+            writer.transport.pause_reading()
+            assert await status(url) == 200
+            assert sum(server._untaken.values()) <= 40 << 20
+        async with asyncio.timeout(10):
+            for reader, writer in first:
+                writer.transport.resume_reading()
+                with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+                    await reader.readexactly(8 << 20)
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/probe?target=gpu") as answer:
+            assert (await answer.read()).count(b"\nmany{") == 49_000
