@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from exporter import logs
+from exporter.door.crowd import want_descriptors
 from exporter.door.guard import MAX_REQUESTS
 from exporter.door.listen import Address, NoSocketsError, address, systemd_sockets
 from exporter.door.settings import WebSettings
@@ -131,6 +132,7 @@ def exporter(
     """
     logs.setup(level, form)
     _leave_no_core()
+    want_descriptors()
     try:
         config = load(file)
         fixed = _fixed(web_file, addresses or systemd, shard, alertmanager)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from exporter.door.crowd import Crowd
 from exporter.door.listen import Address, CannotListenError
 from exporter.door.settings import WebSettings
 
@@ -51,8 +52,8 @@ class Server:
         patience = None if tls is None else self._handshake
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(_Complaints())
-        protocol = self._runner.server
-        assert protocol is not None  # noqa: S101 -- setup has made it
+        assert self._runner.server is not None  # noqa: S101 -- setup has made it
+        protocol = Crowd(self._runner.server)
         urls: list[str] = []
         for address in addresses:
             if isinstance(address, socket.socket):

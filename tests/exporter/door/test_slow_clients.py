@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from contextlib import AsyncExitStack
@@ -13,7 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from exporter.door import server
+from exporter.door import crowd, server
 from exporter.families import Family, Labels, gauge
 from tests.exporter.door.helpers import LOOPBACK, Authority, fleet_of, serving, trusting
 
@@ -156,3 +158,38 @@ async def test_answers_that_nobody_takes_hold_so_much_memory_and_no_more(tmp_pat
                     await reader.readexactly(8 << 20)
         async with aiohttp.ClientSession() as session, session.get(f"{url}/probe?target=gpu") as answer:
             assert (await answer.read()).count(b"\nmany{") == 49_000
+
+
+async def test_a_crowd_that_says_nothing_makes_room_for_who_asks(tmp_path, monkeypatch):
+    """Every descriptor would be theirs otherwise, and none left to ask a target with."""
+    monkeypatch.setattr(crowd, "MOST", 50)
+    asked = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def slow() -> list[Family]:
+        asked.set()
+        await go_on.wait()
+        return [gauge("good", "Good.")]
+
+    async with serving(fleet_of(tmp_path, gpu=slow)) as url, AsyncExitStack() as stack:
+        waiting = asyncio.create_task(status(url))
+        await asked.wait()
+        silent = await connected(stack, url, 300, b"GET / HTTP/1.1\r\nHost: ")
+        async with asyncio.timeout(10):
+            await asyncio.gather(*map(closed, silent[:200]))
+        last, _ = silent[-1]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(last.read(1), 0.1)
+        go_on.set()
+        assert await waiting == 200
+        assert await status(url) == 200
+
+
+def test_as_many_descriptors_are_taken_as_the_machine_gives():
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 5000));"
+        "from exporter.door.crowd import want_descriptors; want_descriptors();"
+        "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "(5000, 5000)\n"
