@@ -64,7 +64,8 @@ def _call(call: Call) -> str:
 
 
 def _part(name: str, outcome: Outcome) -> str:
-    kept = ", an answer kept from an earlier look" if outcome.kept else ""
     if outcome.error is None:
+        kept = ", an answer kept from an earlier look" if outcome.kept else ""
         return f"{name}: understood in {outcome.seconds:.3f} s{kept}"
+    kept = " (at an earlier look; it is asked again after a while)" if outcome.kept else ""
     return f"{name}: failed after {outcome.seconds:.3f} s, {outcome.error.reason}: {outcome.error}{kept}"

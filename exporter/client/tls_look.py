@@ -68,6 +68,17 @@ async def look(host: str, port: int, files: TlsFiles, *, check_hostname: bool, t
         raise classify(error, where) from None
 
 
+async def connects(host: str, port: int, timeout: float) -> bool:
+    """Whether a connection is taken there within `timeout` seconds; nothing is said."""
+    try:
+        async with asyncio.timeout(timeout):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError:  # TimeoutError is one
+        return False
+    writer.transport.abort()
+    return True
+
+
 async def _shake(host: str, port: int, context: ssl.SSLContext, *, ours: bool) -> TlsLook:
     reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
     try:

@@ -6,7 +6,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 from exporter import discover
-from exporter.client.tls_look import Trouble, look
+from exporter.client.tls_look import Trouble, connects, look
 from exporter.discover import USUAL_PORTS, Service, What, bracketed
 from exporter.doctor.exam import LOOK_SECONDS, Visit
 from exporter.doctor.findings import Finding, Kind, error, warning
@@ -98,7 +98,6 @@ _SIMPLE: dict[Reason, Kind] = {
 }
 # When nobody known answers there, in any protocol.
 _UNKNOWN: dict[Reason, Kind] = {
-    Reason.TIMEOUT: NO_ANSWER,
     Reason.CONNECT: UNREACHABLE,
     Reason.INTERNAL: UNREACHABLE,
 }
@@ -123,7 +122,7 @@ async def why(failure: CollectError, address: str, files: TlsFiles, expected: Wh
     if failure.reason in _SIMPLE:
         return [_SIMPLE[failure.reason].found(brief(failure))]
     if failure.reason is Reason.REFUSED:
-        return [REFUSED.found(brief(failure), await _elsewhere(address, expected))]
+        return [await _refused(failure, address, expected)]
     if urlsplit(address).scheme in _TLS_SCHEMES:
         return [await _why_with_tls(failure, address, files, expected, timeout)]
     if failure.reason is not Reason.TIMEOUT and await _speaks_tls(address):
@@ -182,9 +181,27 @@ async def _elsewhere(address: str, expected: What) -> str:
     return f"correct the port: {found[0].what} answers at {found[0].url}" if found else ""
 
 
+async def _refused(failure: CollectError, address: str, expected: What) -> Finding:
+    """The address may have been right until a minute ago: starting what was there comes first."""
+    elsewhere = await _elsewhere(address, expected)
+    return REFUSED.found(brief(failure), elsewhere and f"start it there; if it was meant to be elsewhere, {elsewhere}")
+
+
+async def _no_answer(failure: CollectError, address: str) -> Finding:
+    """A machine that is off and a process that hangs are mended in different ways."""
+    if not await connects(*_host_and_port(address), LOOK_SECONDS):
+        return NO_ANSWER.found(brief(failure))
+    return NO_ANSWER.found(
+        f"{brief(failure)}; the connection is taken, and then nothing is said",
+        "no firewall is in the way: the process hangs or is overloaded, or is another one; see its log and its load",
+    )
+
+
 async def _stranger(failure: CollectError, address: str, expected: What) -> Finding:
     """Something answers that is not what was expected, or nothing that is understood: who is it?"""
     service = await _who(address)
+    if service is None and failure.reason is Reason.TIMEOUT:
+        return await _no_answer(failure, address)
     if service is None:
         return _UNKNOWN.get(failure.reason, WRONG_SYSTEM).found(brief(failure))
     if service.what is not expected:
@@ -195,7 +212,8 @@ async def _stranger(failure: CollectError, address: str, expected: What) -> Find
     if urlsplit(service.url).scheme != urlsplit(address).scheme:
         kind = WANTS_PLAIN if urlsplit(address).scheme in _TLS_SCHEMES else WANTS_TLS
         return kind.found(f"{service.what} answers at {service.url}", f"write {service.url}")
-    return TARGET_FAILS.found(f"{address} is {expected}, but: {failure}")
+    beyond = urlsplit(address).path.strip("/") and failure.reason is Reason.NOT_FOUND
+    return TARGET_FAILS.found(f"{address} is {expected}, but: {failure}", f"write {service.url}" if beyond else "")
 
 
 async def _who(address: str) -> Service | None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 
 from exporter import discover
-from exporter.client.tls_look import Trouble, look
+from exporter.client.tls_look import Trouble, connects, look
 from exporter.doctor import reach
 from provisioning.config.targets import TlsFiles
 from tests.certificates import Authority
@@ -55,7 +55,15 @@ async def test_nothing_listens_there_but_at_the_usual_port(monkeypatch):
     async with serving(ollama()) as port:
         monkeypatch.setitem(discover.USUAL_PORTS, port, discover.What.OLLAMA)
         seen = await found("ollama", url=f"http://127.0.0.1:{unused_port()}")
-    assert seen["connection-refused"].mend == f"correct the port: Ollama answers at http://127.0.0.1:{port}"
+    assert seen["connection-refused"].mend == (
+        f"start it there; if it was meant to be elsewhere, correct the port: Ollama answers at http://127.0.0.1:{port}"
+    )
+
+
+async def test_a_path_that_does_not_belong_there():
+    async with serving(ollama()) as port:
+        seen = await found("ollama", url=f"http://127.0.0.1:{port}/api")
+    assert seen["target-fails"].mend == f"write http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize(("system", "key", "scheme"), SYSTEMS)
@@ -64,6 +72,25 @@ async def test_silence(system, key, scheme, monkeypatch):
     async with listening(silent) as port:
         seen = await found(system, timeout="300ms", **{key: f"{scheme}://127.0.0.1:{port}"})
     assert list(seen) == ["no-answer"]
+    assert seen["no-answer"].seen.endswith("; the connection is taken, and then nothing is said")
+    assert seen["no-answer"].mend.startswith("no firewall is in the way: the process hangs")
+
+
+async def test_silence_of_a_machine_that_is_off(monkeypatch):
+    async def dropped(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(reach, "LOOK_SECONDS", 0.3)
+    monkeypatch.setattr(reach, "connects", dropped)
+    async with listening(silent) as port:
+        seen = await found("ollama", timeout="300ms", url=f"http://127.0.0.1:{port}")
+    assert seen["no-answer"].mend.startswith("open the port between this machine and the target")
+
+
+async def test_a_connection_is_taken_or_not():
+    async with listening(silent) as port:
+        assert await connects("127.0.0.1", port, 5)
+    assert not await connects("127.0.0.1", port, 5)
 
 
 async def test_hanging_up():

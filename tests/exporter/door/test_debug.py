@@ -13,14 +13,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from exporter import debug
 from exporter.client import recording as module
-from exporter.client.recording import calling, recorded
+from exporter.client.recording import Recording, calling, recorded
+from exporter.collectors.base import Part
 from exporter.errors import CollectError, Reason
 from exporter.families import Family
 from exporter.fleet import Fleet
 from exporter.web import TIMEOUT_HEADER
 from provisioning.config.load import load
-from tests.exporter.door.helpers import fleet_of, serving
+from tests.exporter.door.helpers import fleet_of, good, serving
 
 SECRET = "SENTINEL-bearer-token"
 LINE = re.compile(
@@ -103,6 +105,22 @@ async def test_it_waits_for_a_look_under_way_and_then_looks_itself(tmp_path):
         assert (await first).status == 200
         text = await (await debug).text()
     assert [call for _, _, call, _, _ in LINE.findall(text)] == ["GET /2"]
+
+
+async def test_a_failure_from_before_is_no_answer(tmp_path):
+    fleet = fleet_of(tmp_path)
+    watch = fleet.watches["gpu"]
+
+    async def fails() -> list[Family]:
+        raise CollectError(Reason.SECRET, "no key")
+
+    watch.collector.script = {"version": good, "people": Part(fails, keep=60)}
+    await watch.collect(5)
+    text = debug.page(watch, fleet.config, await watch.collect(5), Recording())
+    assert "people: failed after " in text
+    assert "s, secret_unreadable: no key (at an earlier look; it is asked again after a while)" in text
+    assert "answer kept" not in text.partition("# What was understood")[2]
+    await fleet.close()
 
 
 async def test_a_page_says_when_nothing_was_asked_and_when_calls_were_left_out(tmp_path, monkeypatch):
