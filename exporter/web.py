@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 import yaml
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
 
 from exporter import debug, landing, native_page, sd
 from exporter.apart import written
 from exporter.client.recording import recorded
+from exporter.door.formats import wanted
 from exporter.door.guard import MAX_REQUESTS, Guard, Handler
 from exporter.door.server import PatientResponse
 from exporter.door.settings import WebSettings
@@ -113,7 +113,7 @@ class Exporter:
                 collection = await watch.collect_anew(seconds)
             return PatientResponse(text=debug.page(watch, self._fleet.config, collection, recording))
         collection = await watch.collect(seconds)
-        openmetrics, content_type = _format(request)
+        openmetrics, content_type = wanted(request)
         text = await _off_loop(
             collection.series, lambda: encode(collection.families, openmetrics=openmetrics) + "# EOF\n" * openmetrics
         )
@@ -148,24 +148,24 @@ class Exporter:
         )
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        wanted = request.query.getall("collect[]", ["self", *SYSTEMS])
-        unknown = sorted(set(wanted) - {"self", *SYSTEMS})
+        asked = request.query.getall("collect[]", ["self", *SYSTEMS])
+        unknown = sorted(set(asked) - {"self", *SYSTEMS})
         if unknown:
             known = ", ".join(("self", *SYSTEMS))
             raise web.HTTPBadRequest(text=f"Unknown collect[] {unknown[0][:63]!r}; use {known}, or leave it out.\n")
         fleet = self._fleet
-        collections = await fleet.collect(budget(request.headers.get(TIMEOUT_HEADER)), wanted)
-        openmetrics, content_type = _format(request)
+        collections = await fleet.collect(budget(request.headers.get(TIMEOUT_HEADER)), asked)
+        openmetrics, content_type = wanted(request)
         groups: list[tuple[Sequence[Family], tuple[tuple[str, str], ...]]] = [
             (collection.families, (("target", name), ("system", fleet.watches[name].collector.system)))
             for name, collection in collections.items()
             if name in fleet.watches  # a reload may have come between
         ]
-        if "self" in wanted:
+        if "self" in asked:
             groups.append((await self._silences.families(), ()))
         series = sum(collection.series for collection in collections.values())
         text = await _off_loop(series, lambda: merge(groups, openmetrics=openmetrics))
-        text += self._self.text(openmetrics=openmetrics) if "self" in wanted else "# EOF\n" * openmetrics
+        text += self._self.text(openmetrics=openmetrics) if "self" in asked else "# EOF\n" * openmetrics
         return await _exposition(request, text, content_type)
 
     async def _discover(self, request: web.Request) -> web.Response:
@@ -230,12 +230,6 @@ class Exporter:
 
 def _json(data: object) -> web.Response:
     return PatientResponse(text=json.dumps(data), content_type="application/json")
-
-
-def _format(request: web.Request) -> tuple[bool, str]:
-    """Whether the caller wants OpenMetrics, and the content type to answer with."""
-    _, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
-    return content_type.startswith("application/openmetrics-text"), content_type
 
 
 async def _off_loop(series: int, make: Callable[[], str]) -> str:

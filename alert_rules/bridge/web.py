@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
 from pydantic import ValidationError
 
 from alert_rules.bridge.delivery import Deliveries, Told
@@ -18,6 +17,7 @@ from alert_rules.bridge.metrics import Metrics
 from alert_rules.bridge.reports import Reports
 from alert_rules.bridge.twilio import signature
 from alert_rules.bridge.webhook import Notification
+from exporter.door.formats import wanted
 from exporter.door.guard import Guard, Handler
 from exporter.door.server import PatientResponse
 from exporter.door.settings import WebSettings
@@ -125,7 +125,7 @@ class Bridge:
         query = request.rel_url.raw_query_string
         url = f"{self._callback.url}?{query}" if query else self._callback.url
         given = request.headers.get("X-Twilio-Signature", "")
-        if not hmac.compare_digest(signature(_read(self._callback.token), url, form).encode(), given.encode()):
+        if not hmac.compare_digest(signature(_read(self._callback.token), url, form).encode(), _bytes(given)):
             raise web.HTTPForbidden(text="The signature is not Twilio's.\n")
         said = dict(form)
         await self._reports.take(
@@ -137,10 +137,10 @@ class Bridge:
         return web.Response(status=204)
 
     async def _exposition(self, request: web.Request) -> web.Response:
-        _, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
+        openmetrics, content_type = wanted(request)
         if self._deliveries is not None:
             self._metrics.unsettled.set(self._deliveries.unsettled)
-        text = self._metrics.text(openmetrics=content_type.startswith("application/openmetrics-text"))
+        text = self._metrics.text(openmetrics=openmetrics)
         return PatientResponse(body=text.encode(), headers={"Content-Type": content_type, "Vary": "Accept"})
 
     async def _about(self, _request: web.Request) -> web.Response:
@@ -156,7 +156,7 @@ class Bridge:
     def _let_in(self, request: web.Request) -> None:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         right = _read(self._token)
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), right.encode()):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_bytes(given.strip()), right.encode()):
             raise web.HTTPUnauthorized(text="The bearer token is missing or wrong.\n", headers=_CHALLENGE)
 
 
@@ -169,6 +169,11 @@ async def _notification(request: web.Request) -> Notification:
         raise web.HTTPBadRequest(
             text=f"This is not Alertmanager's webhook data, version 4: {where or 'the body'}: {first['msg']}.\n"
         ) from None
+
+
+def _bytes(header: str) -> bytes:
+    """As it was sent: a header may hold bytes that are no text."""
+    return header.encode(errors="surrogateescape")
 
 
 def _read(file: SecretFile) -> str:

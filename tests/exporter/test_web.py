@@ -381,3 +381,11 @@ async def test_a_flood_of_reloads_reads_the_file_twice(client, fleet, monkeypatc
         await leaver
     assert len(read) == 2
     assert list(fleet.watches) == ["gpu-1", "gpu-3"]
+
+
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=x", "text/plain;version=1.x", "\xff;q=\xfe"])
+async def test_an_accept_header_that_makes_no_sense_gets_plain_text(client, accept, caplog):
+    response = await client.get("/metrics", headers={"Accept": accept})
+    assert response.status == 200
+    assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert "exporter.door.guard" not in {record.name for record in caplog.records}

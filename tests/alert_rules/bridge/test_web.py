@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -278,3 +279,23 @@ async def test_a_heartbeat_is_tried_three_times(tmp_path, twilio, monkeypatch):
         assert answers == []
         assert bridge.sending.value("cluster_ai_heartbeat_pings_total", result="passed") == 1
         assert bridge.sending.value("cluster_ai_heartbeat_last_success_timestamp_seconds") > 0
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"POST /v1/alerts/ana HTTP/1.1\r\nAuthorization: Bearer \xff\xfe",
+        b"POST /v1/heartbeat HTTP/1.1\r\nAuthorization: Bearer \xff\xfe",
+        b"POST /v1/twilio/status HTTP/1.1\r\nX-Twilio-Signature: \xff\xfe",
+        b"GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=x",
+    ],
+)
+async def test_a_header_that_is_no_text_is_answered_and_not_logged(tmp_path, twilio, request_head, caplog):
+    """Anybody could otherwise have a traceback written for each request."""
+    async with serving(tmp_path, twilio.url) as bridge:
+        reader, writer = await asyncio.open_connection("127.0.0.1", bridge.http.port)
+        writer.write(request_head + b"\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+    assert status == (200 if b"GET" in request_head else 403 if b"twilio" in request_head else 401)
+    assert not caplog.records
