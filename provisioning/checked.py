@@ -5,12 +5,14 @@ The exporter takes the file without this: a misspelt alert must not keep targets
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
 from alert_rules import thresholds
 from alert_rules.overrides import subject
+from provisioning.config.access_checks import WEB_CONFIG
 from provisioning.config.load import ConfigError, Loaded, load_with_warnings
 from provisioning.config.messages import key_text
 from provisioning.config.notifications import Which
@@ -31,6 +33,9 @@ def load_checked(path: Path) -> Loaded:
     ]
     if problems:
         raise ConfigError(path, problems)
+    ending = _certificate(loaded.config.exporter.web_config_file)
+    if ending is not None:
+        loaded.warnings.append(Problem(loaded.document.line_of(WEB_CONFIG), ending, key=".".join(WEB_CONFIG)))
     return loaded
 
 
@@ -67,7 +72,16 @@ def _web_config(file: Path | None) -> Iterator[tuple[Key, str, str]]:
     try:
         settings.load(file)
     except ConfigError as error:
-        yield ("exporter", "web_config_file"), f"the exporter does not start with it: {error}", ""
+        yield WEB_CONFIG, f"the exporter does not start with it: {error}", ""
+
+
+def _certificate(file: Path | None) -> str | None:
+    """What is to be said of the end of the exporter's own certificate."""
+    if file is None or not file.exists():
+        return None
+    from exporter.door import certificates, settings  # noqa: PLC0415 -- most files name none
+
+    return certificates.warning(settings.load(file).ends, time.time())
 
 
 def _thresholds(

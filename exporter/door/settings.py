@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.door import certificates
 from exporter.door.tls import TlsError, context_of, latest
-from exporter.door.webconfig import WebConfig, read
+from exporter.door.webconfig import TlsServer, WebConfig, read
 from provisioning.config.load import ConfigError
 from provisioning.config.problems import Problem
 
 log = logging.getLogger(__name__)
+_DAY = 86400.0  # seconds between two lines about a certificate that ends
 _Version = tuple[int, int, int] | None
 
 
@@ -25,6 +27,7 @@ class Loaded:
     config: WebConfig
     tls: ssl.SSLContext | None
     seen: dict[Path, _Version]  # files whose change means another configuration, as they were before they were read
+    ends: float | None = None  # when our certificate ends, seconds since the epoch
 
 
 def load(file: Path) -> Loaded:
@@ -38,7 +41,7 @@ def load(file: Path) -> Loaded:
     except TlsError as error:
         line = document.line_of(("tls_server_config", error.key))
         raise ConfigError(file, [Problem(line, str(error), key=f"tls_server_config.{error.key}")]) from None
-    return Loaded(config, context, seen)
+    return Loaded(config, context, seen, _end(tls) if tls else None)
 
 
 class WebSettings:
@@ -50,6 +53,7 @@ class WebSettings:
         self._clock = clock
         self._loaded = Loaded(WebConfig(), None, {}) if file is None else load(file)
         self._seen = self._loaded.seen
+        self._remind = 0.0  # when to look again whether the certificate ends, by the clock
         self.error: str | None = None
         self.loaded = clock()  # when the settings in force were read, seconds since the epoch
         self.advise()
@@ -58,6 +62,8 @@ class WebSettings:
         """The settings in force; a change on disk is taken now."""
         if self._file is not None and _look(self._seen) != self._seen:
             self._follow(self._file)
+        if self._clock() >= self._remind:
+            self._advise_certificate()
         return self._loaded
 
     def tls(self) -> ssl.SSLContext | None:
@@ -66,6 +72,7 @@ class WebSettings:
 
     def advise(self) -> None:
         """Log what is allowed but probably not meant."""
+        self._advise_certificate()
         config = self._loaded.config
         costs = {hashed.get_secret_value()[4:6] for hashed in config.basic_auth_users.values()}
         if len(costs) > 1:
@@ -74,6 +81,12 @@ class WebSettings:
             log.warning("passwords are asked for without TLS and cross the network readable; add tls_server_config")
         if "http2" in config.http_server_config.model_fields_set and config.http_server_config.http2:
             log.warning("http2: true has no effect, this server speaks HTTP/1.1")
+
+    def _advise_certificate(self) -> None:
+        self._remind = self._clock() + _DAY
+        said = certificates.warning(self._loaded.ends, self._clock())
+        if said:
+            log.warning("%s", said)
 
     def _context(self) -> ssl.SSLContext:
         context = self.now().tls
@@ -99,6 +112,13 @@ class WebSettings:
             what = "TLS cannot be turned on or off while serving; restart the exporter"
             raise ConfigError(file, [Problem(0, what)])
         return new
+
+
+def _end(tls: TlsServer) -> float | None:
+    try:
+        return certificates.ends(tls.cert or (tls.cert_file.read_text() if tls.cert_file else ""))
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _certificates(config: WebConfig) -> list[Path]:
