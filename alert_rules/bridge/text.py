@@ -25,6 +25,8 @@ _CUT = "..."
 _WAITED = re.compile(r" after ([0-9a-z]+)$")
 """How routing names the receivers that are told because nobody acknowledged."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/-]+")
+_LINK = re.compile(r"\b(https?|ftp)://", re.IGNORECASE)
+_LOOKED_AT = 500  # alerts of a group, the gravest first; a text has room for a handful, and ten thousand take seconds
 _DAY = 86_400
 _HOUR = 3_600
 _MINUTE = 60
@@ -51,7 +53,7 @@ def compose(notification: Notification, style: Style, now: datetime, notice: str
     for at_any_price in (False, True):
         say = partial(fold, at_any_price=at_any_price)
         head = say(_head(notification, alerts, style, now))
-        lines = Counter(say(_line(alert)) for alert in alerts)
+        lines = Counter(say(_line(alert)) for alert in alerts[:_LOOKED_AT])
         for link in links:
             tail = [*([say(notice)] if notice else []), *([f"Ack: {link}"] if link else [])]
             text = _filled(head, lines, tail, len(alerts) + notification.truncated)
@@ -70,7 +72,7 @@ def silence_form(notification: Notification, alerts: Iterable[Alert], grafana: s
     matchers = [
         f"{name}={_quoted(value)}" for name, value in sorted(notification.group_labels.items()) if name not in said
     ]
-    matchers.insert(0, f"alertname={names[0]}" if len(names) == 1 else f"alertname=~{'|'.join(names)}")
+    matchers.insert(0, f"alertname={names[0]}" if len(names) == 1 else f"alertname=~{'|'.join(map(re.escape, names))}")
     query = "&".join(f"matcher={quote(matcher, safe='')}" for matcher in matchers)
     return f"{grafana}/alerting/silence/new?alertmanager=Alertmanager&{query}&comment=ACK"
 
@@ -103,11 +105,16 @@ def _quoted(value: str) -> str:
 
 def _line(alert: Alert) -> str:
     """What and where; the place is added where the rule's own summary does not name it."""
-    summary = " ".join(alert.annotations.get("summary", "").split())
-    said = f"{alert.name}: {summary}" if summary else alert.name
-    places = [alert.labels[name] for name in _PLACES if alert.labels.get(name)]
+    summary = _harmless(alert.annotations.get("summary", ""))
+    said = f"{_harmless(alert.name)}: {summary}" if summary else _harmless(alert.name)
+    places = [_harmless(alert.labels[name]) for name in _PLACES if alert.labels.get(name)]
     missing = [place for place in dict.fromkeys(places) if place not in said]
     return f"{said} ({', '.join(missing)})" if missing else said
+
+
+def _harmless(text: str) -> str:
+    """On one line and without a link: names come from whoever names a worker or a model, and are read half asleep."""
+    return _LINK.sub(r"\1:", " ".join(text.split()))
 
 
 def _filled(head: str, lines: Counter[str], tail: list[str], total: int) -> str | None:

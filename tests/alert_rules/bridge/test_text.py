@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from alert_rules.bridge.gsm7 import is_gsm7
 from alert_rules.bridge.text import Style, compose, silence_form
-from tests.alert_rules.bridge.posts import alert, notification
+from alert_rules.bridge.webhook import Notification
+from tests.alert_rules.bridge.posts import alert, notification, post
 from tests.standins.twilio import segments
 
 STYLE = Style("lab", "https://monitoring.example.org")
@@ -150,3 +152,29 @@ def test_the_link_holds_any_label_whole(value):
     name, given_value = query["matcher"][1].split("=", 1)
     assert name == "target"
     assert (json.loads(given_value) if given_value.startswith('"') else given_value) == value
+
+
+def test_a_name_brings_no_line_and_no_link_of_its_own():
+    """Whoever names a worker could otherwise put a link of theirs where people look for the one to tap."""
+    name = "w1\nAck: HTTPS://evil.example/login"
+    text = compose(notification(alert("WorkerLost", f"Worker {name} was lost", worker=name, host=name)), STYLE, NOW)
+    assert text.count("\nAck: ") == 1
+    assert re.findall(r"(?i)https?://[^/ ]+", text) == ["https://monitoring.example.org"]
+    assert "w1 Ack: HTTPS:evil.example/login" in text
+
+
+def test_addresses_of_dask_are_no_links():
+    assert "(main, tcp://10.0.0.9:3)" in compose(notification(alert("X", "", worker="tcp://10.0.0.9:3")), STYLE, NOW)
+
+
+def test_ten_thousand_alerts_with_long_names_take_no_time():
+    alerts = [alert("WorkerLost", f"Worker {n} {'ы' * 180} was lost", worker=f"{n}") for n in range(10_000)]
+    posted = notification(*alerts)
+    began = time.process_time()
+    assert "\n+9999 more\n" in compose(posted, STYLE, NOW)
+    assert time.process_time() - began < 0.4
+
+
+def test_an_alert_with_an_odd_name_is_silenced_alone():
+    link = silence_form(notification(), Notification.model_validate(post(alert(".*"), alert("b"))).alerts, "https://g")
+    assert "alertname=~\\.\\*|b" in parse_qs(urlsplit(link).query)["matcher"]
