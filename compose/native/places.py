@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +80,14 @@ class State:
         return self.root / "run/status.json"
 
     def create(self) -> None:
-        """Makes the folders, for the owner alone: Grafana's database and the secrets are in them."""
+        """Makes the folders, for the owner alone: Grafana's database and the secrets are in them.
+
+        Raises PermissionError for a folder of somebody else, who could read them all the same and may have put
+        passwords there that they know.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
+        if self.root.stat().st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it belongs to somebody else", str(self.root))
         self.root.chmod(0o700)
         for folder in (self.logs, self.rendered, self.demo, self.textfile, self.lock.parent):
             folder.mkdir(exist_ok=True)

@@ -314,3 +314,11 @@ def test_an_exporter_that_is_moved_is_one(state: State, tmp_path: Path) -> None:
     plan = prepare.prepare(state, wishes(file, exporter="127.0.0.1:19870"), lambda _line: None)
     assert [one.name for one in plan.services if one.name.startswith("exporter")] == ["exporter"]
     assert plan.services[0].url == "http://127.0.0.1:19870"
+
+
+def test_a_state_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
+    """They could read the secrets in it, and may have put some there that they know."""
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(PermissionError, match="somebody else"):
+        State(tmp_path).create()
+    assert list(tmp_path.iterdir()) == []
