@@ -135,6 +135,17 @@ def test_what_is_mended(post: tuple[Alertmanager, MailServer]) -> None:
     assert "silence/new" not in text
 
 
+def test_what_is_mended_is_listed_and_not_counted(post: tuple[Alertmanager, MailServer]) -> None:
+    real, server = post
+    first, second = (DOWN | {"target": "half", "alertname": name} for name in ("AnAlert", "ZAlert"))
+    assert told(post, first, second, texts={"x": "y"}).subject == "[CRITICAL] lab: AnAlert (2 alerts)"
+    real.mend(first)
+    wait_for(lambda: len(server.about("half")) == 2, real.log)
+    mail = server.about("half")[1]
+    assert mail.subject == "[CRITICAL] lab: ZAlert"
+    assert "RESOLVED  AnAlert" in mail.body("plain")
+
+
 def test_hostile_text_stays_intact_and_does_nothing(post: tuple[Alertmanager, MailServer]) -> None:
     labels = DOWN | {"target": "hostile", "worker": HOSTILE}
     mail = told(

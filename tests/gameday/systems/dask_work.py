@@ -31,8 +31,8 @@ def _fail(number: int) -> None:
     raise ValueError(f"task {number} fails as planned")
 
 
-def _hold(size: int, flag: str) -> int:
-    held = bytearray(os.urandom(1 << 20) * (size >> 20))
+def _hold(megabytes: int, flag: str) -> int:
+    held = [bytearray(b"x" * (1 << 20)) for _ in range(megabytes)]
     _until_gone(flag)
     return len(held)
 
@@ -102,8 +102,7 @@ class Work:
 
     def hold(self, worker: str, megabytes: int) -> int:
         """A task whose own memory fills a worker."""
-        size = megabytes << 20
-        return self._keep([self._client.submit(_hold, size, self._flag, key="hold-0", workers=[worker])])
+        return self._keep([self._client.submit(_hold, megabytes, self._flag, key="hold-0", workers=[worker])])
 
     def results(self, worker: str, megabytes: int, each: int = 4) -> int:
         """Results that fill a worker, which spills those it has no room for."""
