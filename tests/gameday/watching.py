@@ -103,7 +103,9 @@ class Watch:
 
     async def settled(self) -> bool:
         """Whether every target has been up for long enough that ranges have something to hold."""
-        asked = "count(min_over_time({__name__=~'.+_up', job='probe'}[10s] offset 1s) == 1)"
+        asked = (
+            "count(min_over_time({__name__=~'(dask_cluster|ollama|openwebui)_up', job='probe'}[10s] offset 1s) == 1)"
+        )
         answer = await self.stage.http.get(f"{self.stage.url('prometheus')}/api/v1/query", params={"query": asked})
         result = answer.json()["data"]["result"]
         expected = sum(len(self.stage.config["targets"].get(system, ())) for system in SYSTEMS)
