@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -127,7 +128,15 @@ COMMANDS: list[click.Command] = [up, status, logs, down]
 
 
 def _state(chosen: Path | None) -> State:
-    return State((chosen or default_state_dir()).absolute())
+    """The folder to look in; one that we may not look into is no folder where nothing runs."""
+    state = State((chosen or default_state_dir()).absolute())
+    try:
+        allowed = not state.root.exists() or os.access(state.root, os.R_OK | os.X_OK)
+    except OSError:  # nor may we look into the folder that it is in
+        allowed = False
+    if not allowed:
+        raise click.ClickException(f"{shown(state.root)} is another user's; run this as who ran `up`")
+    return state
 
 
 def _quietly(read: Callable[[], Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from compose.native import ports, record, stack
 from compose.native.access import AccessError
 from compose.native.child import Pace
 from compose.native.people import DETACHED, somebody_reads
-from compose.native.places import State, shown
+from compose.native.places import State, default_state_dir, shown
 from compose.native.ports import Address
 from compose.native.prepare import Plan, Say, StartError, Wishes
 from compose.native.record import Record, ServiceRecord
@@ -42,7 +43,7 @@ def foreground(state: State, prepare: Prepare, pace: Pace | None = None) -> int:
         if not alone:
             click.echo(
                 f"already running (process {record.supervisor(state)}) with state in {shown(state.root)}; "
-                f"`{command()} status` shows it, `{command()} down` stops it",
+                f"`{command()} status{_at(state)}` shows it, `{command()} down{_at(state)}` stops it",
                 err=True,
             )
             return _FAILED
@@ -128,12 +129,17 @@ def _elsewhere(service: Service) -> Address:
 
 def _settled(say: Say, state: State, *, well: bool) -> None:
     """Says how to go on; a detached supervisor then lets go of its caller."""
-    detached_now = DETACHED in os.environ
-    how_to_stop = f"`{command()} down` stops it" if detached_now else "Ctrl-C stops it"
-    begin = "Everything answers" if well else f"Not everything answers (`{command()} logs NAME` tells more)"
-    say(f"{begin}; {how_to_stop}, `{command()} status` shows it. State is in {shown(state.root)}.")
+    detached_now, at = DETACHED in os.environ, _at(state)
+    how_to_stop = f"`{command()} down{at}` stops it" if detached_now else "Ctrl-C stops it"
+    begin = "Everything answers" if well else f"Not everything answers (`{command()} logs NAME{at}` tells more)"
+    say(f"{begin}; {how_to_stop}, `{command()} status{at}` shows it. State is in {shown(state.root)}.")
     if detached_now:
         silence(_supervisor_log(state))
+
+
+def _at(state: State) -> str:
+    """What the other commands need to find this stack; nothing where they look anyway."""
+    return "" if state.root == default_state_dir() else f" --state-dir {shlex.quote(str(state.root))}"
 
 
 def _supervisor_log(state: State) -> Path:
