@@ -10,7 +10,8 @@ import httpx
 from provisioning.config.notifications import Heartbeat
 from provisioning.config.secrets import SecretError, SecretFile
 
-_PATIENCE = 5.0  # s
+_PATIENCE = 5.0  # s between two bytes
+_WHOLE = 10.0  # s for all of it, redirects included
 _PAUSES = (0.5, 2.0)  # s before it is tried again
 
 
@@ -38,10 +39,12 @@ class Beat:
 
     async def _once(self) -> None:
         try:
-            answer = await self._http.get(self._url.read())
+            # What it says is not read: it could go on for ever.
+            async with asyncio.timeout(_WHOLE), self._http.stream("GET", self._url.read()) as answer:
+                pass
         except SecretError as error:
             raise HeartbeatError(str(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             # The address is a secret, and messages of httpx may quote it.
             raise HeartbeatError(f"the heartbeat's service cannot be reached: {type(error).__name__}") from None
         if not answer.is_success:

@@ -27,6 +27,8 @@ from provisioning.config.secrets import SecretError, SecretFile
 log = logging.getLogger(__name__)
 MOST_BYTES = 16 * 1024 * 1024
 """A group of ten thousand alerts; Alertmanager posts a group whole."""
+_MOST_FORM = 64 * 1024  # bytes of a delivery report; Twilio's have one or two thousand
+_MOST_FIELDS = 100
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="cluster-ai sms-bridge"'}
 _ABOUT = "The SMS bridge of Cluster AI: Alertmanager posts to it. See /metrics, /-/healthy and /-/ready.\n"
@@ -121,7 +123,7 @@ class Bridge:
         """Twilio's report of a delivery. https://www.twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks."""
         if self._callback is None or self._reports is None:
             raise web.HTTPNotFound(text="notifications.sms.twilio.status_callback is not configured.\n")
-        form = parse_qsl((await request.read()).decode(errors="replace"), keep_blank_values=True)
+        form = await _form(request)
         query = request.rel_url.raw_query_string
         url = f"{self._callback.url}?{query}" if query else self._callback.url
         given = request.headers.get("X-Twilio-Signature", "")
@@ -169,6 +171,19 @@ async def _notification(request: web.Request) -> Notification:
         raise web.HTTPBadRequest(
             text=f"This is not Alertmanager's webhook data, version 4: {where or 'the body'}: {first['msg']}.\n"
         ) from None
+
+
+async def _form(request: web.Request) -> list[tuple[str, str]]:
+    """A small form, read before anything is known of who sends it: this endpoint is open to the internet."""
+    raw = b""
+    while (more := await request.content.read(_MOST_FORM)) and len(raw) <= _MOST_FORM:
+        raw += more
+    try:
+        if len(raw) <= _MOST_FORM:
+            return parse_qsl(raw.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        pass  # too many fields
+    raise web.HTTPRequestEntityTooLarge(_MOST_FORM, len(raw), text="A delivery report is smaller than this.\n")
 
 
 def _bytes(header: str) -> bytes:

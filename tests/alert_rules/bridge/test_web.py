@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -299,3 +300,30 @@ async def test_a_header_that_is_no_text_is_answered_and_not_logged(tmp_path, twi
         writer.close()
     assert status == (200 if b"GET" in request_head else 403 if b"twilio" in request_head else 401)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("body", [b"a=&" * 300_000, b"a=" + b"x" * 100_000, b"a=&" * 101])
+async def test_a_delivery_report_of_megabytes_is_not_read(tmp_path, twilio, body):
+    """The internet may post here: millions of fields took seconds and gigabytes before anybody looked at who signed."""
+    async with serving(tmp_path, twilio.url) as bridge:
+        began = time.process_time()
+        async with bridge.http.post("/v1/twilio/status", data=body) as answer:
+            assert answer.status == 413
+        assert time.process_time() - began < 0.2
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.05])
+async def test_a_heartbeat_s_answer_that_goes_on_for_ever_is_a_sign_of_life_all_the_same(tmp_path, twilio, pause):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"x" * 65_536)
+            await asyncio.sleep(pause)
+
+    app = web.Application()
+    app.router.add_get("/", endless)
+    async with TestServer(app) as service, serving(tmp_path, twilio.url) as bridge:
+        (bridge.folder / "beat").write_text(str(service.make_url("/")))
+        async with asyncio.timeout(5):
+            assert await bridge.post("/v1/heartbeat", post()) == (200, "Passed on.\n")
