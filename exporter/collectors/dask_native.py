@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from urllib.parse import urlsplit
 
 from exporter.collectors.base import Http, NativeEndpoint
@@ -14,7 +15,10 @@ from exporter.families import Family, gauge
 # The namespace `dask` can be configured (distributed.dashboard.prometheus.namespace). Without prometheus_client the
 # answer is a comment with status 200; and one early error makes a scheduler leave out its own series for good
 # (dask/distributed#9096), while those of its process and Python stay.
-_REAL_SERIES = re.compile(rb"^\w+_scheduler_(workers|clients|tasks)\b", re.MULTILINE)
+_REAL_SERIES = re.compile(rb"_scheduler_(?:workers|clients|tasks)\b")
+_NAMESPACE = re.compile(rb"(?:\A|.*\n)\w{1,100}", re.DOTALL)
+_LOOKED_BACK = 102  # bytes before a name
+_LOOKED_AT = 1_000  # places that have such a name; comments are among them
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -64,7 +68,19 @@ async def _has_series(http: Http, timeout: float) -> bool:
         answer = await http.ask("/metrics", timeout=timeout)
     except CollectError:
         return False  # the gauge says so, and the cluster is none the worse for it
-    return answer.status == 200 and _REAL_SERIES.search(answer.body) is not None  # noqa: PLR2004 -- HTTP's OK
+    return answer.status == 200 and tells_of_scheduler(answer.body)  # noqa: PLR2004 -- HTTP's OK
+
+
+def tells_of_scheduler(body: bytes) -> bool:
+    """Whether a line begins with one of these names.
+
+    A pattern for whole names would try each beginning of a word: a second for a page made to be slow.
+    """
+    for found in islice(_REAL_SERIES.finditer(body), _LOOKED_AT):
+        at = found.start()
+        if _NAMESPACE.fullmatch(body, max(0, at - _LOOKED_BACK), at):
+            return True
+    return False
 
 
 def _bracketed(host: str) -> str:

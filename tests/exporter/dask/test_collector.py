@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.collectors.base import Answer, NativeEndpoint, Outcome
 from exporter.collectors.dask import COLLECTOR, KEPT_WORKERS_SECONDS, DaskCollector
+from exporter.collectors.dask_native import tells_of_scheduler
 from exporter.collectors.dask_series import count_worker_series, worker_families
 from exporter.collectors.dask_workers import Roster, _host_of, host_of, valid_host
 from exporter.errors import CollectError, Reason
@@ -495,3 +496,28 @@ def test_an_address_of_megabytes_names_no_host_and_is_not_remembered() -> None:
     assert valid_host(":" * 2_000_000) is None
     assert _host_of.cache_info().currsize == 0
     assert host_of("tcp://10.0.0.5:43210") == "10.0.0.5"
+
+
+@pytest.mark.parametrize(
+    ("body", "real"),
+    [
+        (b"dask_scheduler_workers 1\n", True),
+        (b'# HELP dask_scheduler_workers Number\nlab_scheduler_tasks{state="x"} 1\n', True),
+        (b"# HELP dask_scheduler_workers Number\n# TYPE dask_scheduler_workers gauge\n", False),
+        (b"dask_scheduler_tasks_compute_seconds_total 1\n", False),
+        (b"_scheduler_workers 1\n", False),
+        (b"x" * 101 + b"_scheduler_workers 1\n", False),
+        (b"\n" + b"x" * 100 + b"_scheduler_workers 1\n", True),
+        (b"", False),
+    ],
+)
+def test_real_series_are_those_of_the_scheduler_itself(body: bytes, real: bool) -> None:
+    assert tells_of_scheduler(body) is real
+
+
+@pytest.mark.parametrize("unit", [b"_scheduler_", b"a\n", b"_scheduler_workers ", b"a"])
+def test_a_page_made_to_be_slow_is_judged_at_once(unit: bytes) -> None:
+    body = unit * ((12 << 20) // len(unit))
+    began = time.process_time()
+    assert not tells_of_scheduler(body)
+    assert time.process_time() - began < 0.35
