@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 
 from exporter.collectors.base import NativeEndpoint
-from exporter.doctor import collection, dask_web
+from exporter.doctor import collection, dask, dask_web
 from exporter.doctor.dask_bugs import BUGS
 from tests.certificates import Authority
 from tests.exporter.doctor.servers import (
@@ -165,11 +165,35 @@ async def test_a_median_that_is_none():
     assert list(await look(workers=[{}], worker_web=page)) == ["dask-median-is-maximum"]
 
 
-async def test_a_workers_clock():
+async def test_a_workers_clock(monkeypatch):
+    monkeypatch.setattr(dask, "HEARTBEATS", 0.01)
     assert await look(workers=[{"ahead": 4}, {"ahead": -4}]) == {}
     seen = await look(workers=[{"name": "a", "ahead": 30}, {"name": "b", "ahead": -30}])
     assert list(seen) == ["dask-worker-clock"]
     assert seen["dask-worker-clock"].seen == "against the scheduler's clock: a +30 s, b -30 s"
+
+
+async def test_a_late_heartbeat_is_no_wrong_clock(monkeypatch):
+    """Its time was right when it was sent; the next one shows that."""
+    monkeypatch.setattr(dask, "HEARTBEATS", 0.01)
+    async with serving({"/metrics": text(NATIVE), "/health": text("ok")}) as http:
+        late = {"tcp://127.0.0.1:1": worker(name="a", ahead=-42), "tcp://127.0.0.1:2": worker(name="b", ahead=-50)}
+        answers = dict(cluster(http, late))
+        entries = answers["identity"]["workers"]
+
+        class Changing(dict):
+            asked = 0
+
+            def get(self, name, default=None):
+                if name == "identity":
+                    self.asked += 1
+                    if self.asked > 1:
+                        entries["tcp://127.0.0.1:1"] = worker(name="a")
+                return super().get(name, default)
+
+        async with scheduler(Changing(answers)) as port:
+            seen = await found("dask", scheduler=f"tcp://127.0.0.1:{port}")
+    assert seen["dask-worker-clock"].seen == "against the scheduler's clock: b -50 s"
 
 
 async def test_the_schedulers_clock():
