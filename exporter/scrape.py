@@ -111,7 +111,8 @@ class Watch:
         The look itself has the time that scrapes give it, so a target that is only slow is not down for those who ask
         in a hurry: they get the collection before, or None when there was none.
         """
-        if self.last is None or self._clock() - self.last.finished > max_age:
+        # A clock that was set back must not keep an old look new until it has caught up.
+        if self.last is None or not 0 <= self._clock() - self.last.finished <= max_age:
             run = self._run or self._begin(self._usual)
             assert run.done is not None  # noqa: S101 -- set by whoever started the run
             await asyncio.wait({run.done}, timeout=budget)

@@ -458,3 +458,22 @@ async def test_a_question_that_took_long_to_fail_is_not_asked_again_soon():
     now.now += 2
     await watch.collect(5)
     assert asked == 2
+
+
+async def test_a_clock_that_is_set_back_keeps_no_old_look_new():
+    """Discovery would give yesterday's workers until the clock has caught up."""
+    now = [1_000_000.0]
+    asked: list[float] = []
+
+    async def noted() -> list[Family]:
+        asked.append(now[0])
+        return families("good")
+
+    watch = Watch(target(), FakeCollector(version=noted), clock=lambda: now[0])
+    await watch.fresh(max_age=5, budget=5)
+    now[0] += 4
+    await watch.fresh(max_age=5, budget=5)
+    assert len(asked) == 1
+    now[0] -= 3600
+    await watch.fresh(max_age=5, budget=5)
+    assert len(asked) == 2
