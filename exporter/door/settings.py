@@ -94,11 +94,13 @@ class WebSettings:
         return context
 
     def _follow(self, file: Path) -> None:
+        # All as it is before it is read: what changes meanwhile, such as a key that is being copied, is read again.
         self._seen = _look(self._seen)
+        named = _look(_named(file))
         try:
             new = self._replacement(file)
         except ConfigError as error:
-            self._seen |= _look(_named(file))
+            self._seen |= named
             self.error = str(error)
             log.error("web configuration not taken, the old one stays in force: %s", error)  # noqa: TRY400 -- told to people
             return

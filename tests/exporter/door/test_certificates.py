@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import ssl
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.door import certificates
+from exporter.door import settings as module
 from exporter.door.settings import WebSettings
 from provisioning.checked import load_checked
+from provisioning.config.load import ConfigError
 from tests.exporter.door.helpers import NOW, Authority
 
 END = NOW.replace(microsecond=0).timestamp() + 86400  # what the helpers' authority gives
@@ -52,6 +55,27 @@ def test_it_is_said_at_the_start_and_once_a_day_and_not_long_before(web_file, ca
     now = END + 1
     settings.now()
     assert "so Prometheus and browsers refuse this exporter" in caplog.messages[1]
+
+
+def test_a_pair_that_is_whole_only_after_it_was_refused_is_taken(web_file, monkeypatch) -> None:
+    """Who renews a certificate copies two files: in between they make no pair."""
+    folder, load = web_file.parent, module.load
+    settings = WebSettings(web_file)
+    new_cert, new_key = Authority(folder / "new").sign("server")
+
+    def copied_meanwhile(file: Path) -> module.Loaded:
+        try:
+            return load(file)
+        except ConfigError:
+            shutil.copy(new_key, folder / "server.key")
+            raise
+
+    monkeypatch.setattr(module, "load", copied_meanwhile)
+    shutil.copy(new_cert, folder / "server.pem")
+    settings.now()
+    assert settings.error is not None
+    settings.now()
+    assert settings.error is None
 
 
 def test_check_says_so_too(web_file: Path) -> None:
