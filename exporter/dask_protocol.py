@@ -41,6 +41,7 @@ _POINTER = 8  # in its array or map, whatever it is
 # Entries of a map whose keys may be anything: keys with one hash cost the square of it, 16 ms for a piece of such maps.
 # A hook for larger ones is a call for each of thousands of maps, and takes half as long again.
 _LARGE_MAP = 32
+_LARGEST_MAP = 200_000  # entries; twice as many as the workers that are read. Two million take a second at once
 _MOST_A_BYTE = _COSTS[0][0] + _POINTER
 _LONGEST_MARK = max(map(len, _MARKS))
 _BROKEN = (ValueError, TypeError, RecursionError, MemoryError, msgpack.UnpackException)
@@ -159,10 +160,21 @@ class Frame:
                     raise
                 yield from self._build(object_pairs_hook=_map)
         except _BROKEN as error:
+            if "max_map_len" in str(error):
+                raise CollectError(Reason.TOO_LARGE, f"sent a map of more than {_LARGEST_MAP} entries") from None
             raise _no_msgpack(error) from None
 
-    def _build(self, **options: Any) -> Iterator[Any]:
-        unpacker = msgpack.Unpacker(max_buffer_size=self._size, use_list=False, strict_map_key=False, **options)
+    def _build(self, max_map_len: int = _LARGEST_MAP, **options: Any) -> Iterator[Any]:
+        # Dask uses no extensions; making objects of them would take twenty times as long as anything else.
+        unpacker = msgpack.Unpacker(
+            max_buffer_size=self._size,
+            max_map_len=max_map_len,
+            use_list=False,
+            strict_map_key=False,
+            timestamp=1,
+            ext_hook=_no_extension,
+            **options,
+        )
         for piece in self._pieces:
             unpacker.feed(piece)
             try:
@@ -214,6 +226,10 @@ def _cost(frame: bytes) -> int:
     """
     heavy = sum(cost * (len(frame) - len(frame.translate(None, first))) for cost, first in _COSTS)
     return heavy + _POINTER * len(frame)
+
+
+def _no_extension(_code: int, _data: bytes) -> None:
+    """Nothing."""
 
 
 def _map(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

@@ -278,3 +278,24 @@ def test_maps_of_keys_with_one_hash_give_others_their_turn() -> None:
     maps = protocol.decode(packer.pack_array_header(80) + 80 * one)
     assert time.process_time() - began < 1
     assert [len(one) for one in maps] == [1_900] * 80
+
+
+@pytest.mark.parametrize("key", [b"\xce", b"\xa4"])
+def test_a_map_of_millions_is_refused_before_it_is_made(key: bytes) -> None:
+    """It was made at once, which took more than a second while nobody else had a turn."""
+    count = 1_500_000
+    body = b"".join(key + struct.pack(">I", number) + b"\0" for number in range(count))
+    began = time.process_time()
+    with pytest.raises(CollectError, match="more than 200000 entries") as refused:
+        protocol.decode(b"\x91\xdf" + struct.pack(">I", count) + body)
+    assert refused.value.reason is Reason.TOO_LARGE
+    assert time.process_time() - began < 0.5
+
+
+def test_extensions_are_nothing_and_cost_nothing() -> None:
+    count = 300_000
+    began = time.process_time()
+    value = protocol.decode(b"\xdd" + struct.pack(">I", 2 * count) + b"\xd4\x05a" * count + b"\xd6\xff\0\0\0\1" * count)
+    assert time.process_time() - began < 1
+    assert value[0] is None
+    assert value[-1] == 1.0
