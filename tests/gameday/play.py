@@ -69,6 +69,7 @@ class Play:
         self._stage, self._watch, self._lingering = stage, watch, lingering
         self._wanted = _pairs(told)
         self._allowed = self._wanted | _pairs(scenario.perhaps)
+        self._wait = 0.0  # s, the `for` of its alert
         self._begun = self._healed = time.time()
 
     async def run(self) -> None:
@@ -77,6 +78,8 @@ class Play:
             self.result.skipped = why
             return
         await self._until_quiet()
+        if self.scenario.alert is not None:
+            self._wait = (await self._watch.waits())[self.scenario.alert]
         self._begun = time.time()
         try:
             async with AsyncExitStack() as faults:
@@ -125,11 +128,7 @@ class Play:
             if self.scenario.alert is None:
                 await asyncio.sleep(self.scenario.within + self.scenario.hold / self._stage.factor)
                 return
-            waits = await self._watch.waits()
-            if self.scenario.alert not in waits:
-                self._problem(f"there is no alert {self.scenario.alert}")
-                return
-            limit = waits[self.scenario.alert] + self.scenario.within
+            limit = self._wait + self.scenario.within
             episode = await until(self._caught, limit)
             if episode is None:
                 self._problem(f"{self.scenario.alert} did not fire within {limit:.0f} s")
