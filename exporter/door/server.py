@@ -42,7 +42,12 @@ class Server:
         self._handshake = handshake
         self._listening: list[asyncio.Server] = []
         self._runner = web.AppRunner(
-            application, access_log=None, logger=_http_log(), keepalive_timeout=keepalive, shutdown_timeout=SHUTDOWN
+            application,
+            access_log=None,
+            logger=_http_log(),
+            keepalive_timeout=keepalive,
+            shutdown_timeout=SHUTDOWN,
+            auto_decompress=False,  # nobody asks in gzip but who wants us to unfold it
         )
 
     async def start(self, addresses: Sequence[Address | socket.socket]) -> list[str]:
