@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from exporter.door.formats import wanted
 from exporter.door.guard import Guard
 from exporter.door.listen import Address, address
 from exporter.door.server import Server
@@ -98,8 +100,9 @@ def _application(metrics: Metrics, settings: WebSettings) -> web.Application:
     ProcessCollector(registry=registry)
 
     async def exposition(request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(", ".join(request.headers.getall("Accept", [])))
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        openmetrics, content_type = wanted(request)
+        body = generate_openmetrics(registry) if openmetrics else generate_latest(registry)
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def healthy(_request: web.Request) -> web.Response:
         return web.Response(text="Healthy.\n")
