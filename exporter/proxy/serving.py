@@ -101,8 +101,8 @@ def _application(metrics: Metrics, settings: WebSettings) -> web.Application:
 
     async def exposition(request: web.Request) -> web.Response:
         openmetrics, content_type = wanted(request)
-        body = generate_openmetrics(registry) if openmetrics else generate_latest(registry)
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        generate = generate_openmetrics if openmetrics else generate_latest
+        return web.Response(body=generate(registry), headers={"Content-Type": content_type})
 
     async def healthy(_request: web.Request) -> web.Response:
         return web.Response(text="Healthy.\n")
