@@ -46,7 +46,7 @@ def stat(
         description=say(description),
         dataSource=DATASOURCE,
         targets=targets(_present(queries, empty, names_only=names_only, sparkline=sparkline), instant=not sparkline),
-        format=unit,
+        format=_said(unit),
         noValue=say(empty),
         color=_BY_LEVEL,
         decimals=decimals,
@@ -196,5 +196,19 @@ def _present(queries: Sequence[Query], empty: str, *, names_only: bool, sparklin
             replace(query, expr=or_say(query.expr, label, empty)) for query, label in zip(queries, labels, strict=True)
         ]
     if sparkline:
-        return [replace(query, expr=f"({query.expr}) or absent({query.expr}) * NaN") for query in queries]
+        return [replace(query, expr=_ending(query.expr)) for query in queries]
     return queries
+
+
+def _said(unit: str) -> str:
+    """A unit of our own words after the number is said as they are; Grafana has its own words for its own."""
+    kind, colon, words = unit.partition(": ")
+    return f"{kind}: {say(words)}" if colon else unit
+
+
+def _ending(expr: str) -> str:
+    """`expr`, whose last value is NaN where it has none at the end of the time that is shown.
+
+    Only then: before a series begins, Grafana would draw a slope from zero up to its first value.
+    """
+    return f"({expr}) or absent_over_time(({expr})[1s:1s] @ end()) * NaN"

@@ -95,7 +95,7 @@ def ways() -> Any:
             Column(title="Way", field="way", query="max by (way, through) (cluster_ai:way:info)"),
             Column(title="Through", field="through"),
         ],
-        empty="none: see `notifications:` in cluster-ai.yml",
+        empty="none: see notifications in cluster-ai.yml",
         sort="Way",
         descending=False,
     )

@@ -102,6 +102,6 @@ def by_sms() -> list[Any]:
                 )
             ],
             levels=plain(),
-            empty="no heartbeat: see `notifications: heartbeat:` in cluster-ai.yml",
+            empty="no heartbeat: see notifications in cluster-ai.yml",
         ),
     ]

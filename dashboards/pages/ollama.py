@@ -119,6 +119,7 @@ def _loaded(limits: Mapping[str, float]) -> Any:
                 decimals=0,
                 levels=above(limits["ollama_model_cpu_ratio"], worst=AMBER),
                 gauge=True,
+                width=130,
             ),
             Column(title="Context", query=of("context_tokens"), unit="short"),
             Column(
@@ -205,7 +206,7 @@ def _installed() -> Any:
             Column(title="Model", field="model", width=190),
             Column(title="Ollama", field="target"),
             Column(title="Family", field="family"),
-            Column(title="Parameters", field="parameter_size"),
+            Column(title="Parameters", field="parameter_size", width=105),
             Column(title="Format", field="format", query=info),
             Column(title="On disk", query=f"max by ({_BY}) (ollama_model_size_bytes{{{_SELECTED}}})", unit="bytes"),
             Column(

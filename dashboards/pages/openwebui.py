@@ -169,9 +169,9 @@ def _models() -> Any:
         description="Each model in the stored chats. Falls when chats are deleted.",
         columns=[
             Column(title="Model", field="model", width=180),
-            Column(title="Open WebUI", field="target"),
+            Column(title="Target", field="target"),
             Column(title="Chats", query=of("chats"), unit="short"),
-            Column(title="Answers", query=of("messages"), unit="short"),
+            Column(title="Answers", query=of("messages"), unit="short", width=105),
             Column(title="People", query=of("users"), unit="short"),
             Column(title="Tokens in", query=of("tokens", 'type="input", '), unit="short"),
             Column(title="Tokens out", query=of("tokens", 'type="output", '), unit="short"),
@@ -189,7 +189,7 @@ def _standing() -> Any:
         description="Elo rating from people's comparisons; everybody starts at 1000. A few comparisons say little.",
         columns=[
             Column(title="Model", field="model", width=180),
-            Column(title="Open WebUI", field="target"),
+            Column(title="Target", field="target"),
             Column(
                 title="Rating",
                 query=f"max by ({by}) (openwebui_leaderboard_rating{{{_SELECTED}}})",

@@ -70,7 +70,7 @@ def _configuration() -> list[Any]:
             empty="no exporter",
         ),
         stat(
-            "Configurations",
+            "Config files",
             description="Whether every part runs with its configuration as it is written now. Old one in use: the "
             "newest has an error, and the part's log says which line.",
             unit="none",
@@ -96,7 +96,7 @@ def _configuration() -> list[Any]:
             queries=[Query('max(prometheus_target_interval_length_seconds{interval="5s", quantile="0.5"})')],
             levels=plain(),
             empty="not scraped",
-            decimals=1,
+            decimals=0,
         ),
         stat(
             "Rules",
@@ -124,13 +124,13 @@ def _kept() -> list[Any]:
             "Metrics kept for",
             description="`retention: time:`. Metrics, and with them what fired, go when they are older, or before that "
             "when their room is used up.",
-            unit="s",
-            queries=[Query("max(cluster_ai:retention:seconds)")],
+            unit="suffix: days",  # of seconds Grafana would make weeks
+            queries=[Query("max(cluster_ai:retention:seconds) / 86400")],
             levels=plain(),
             empty="not told",
         ),
         stat(
-            "Metrics on disk",
+            "Disk used",
             description="Disk that the kept metrics take, the newest hours aside. The oldest go when it reaches the "
             "limit beside this.",
             unit="bytes",

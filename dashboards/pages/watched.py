@@ -65,8 +65,8 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *("MonitoringExporterDown", "MonitoringAlertmanagerDown", "MonitoringSmsBridgeDown"),
             *("MonitoringGrafanaDown", "MonitoringRestarting"),
         ),
-        "Configurations": ("MonitoringReloadFailed",),
-        "Metrics on disk": ("MonitoringStorageFailing", "MonitoringCompactionFailing", "MonitoringHistoryShort"),
+        "Config files": ("MonitoringReloadFailed",),
+        "Disk used": ("MonitoringStorageFailing", "MonitoringCompactionFailing", "MonitoringHistoryShort"),
     },
     "dask": {
         "Where are the tasks?": ("DaskStalled", "DaskTasksUnrunnable", "DaskIdle"),

@@ -68,7 +68,7 @@ def test_a_tile_never_goes_on_showing_what_is_no_more(pair):
     if panel["type"] == "stat":
         assert panel["options"]["reduceOptions"]["calcs"] == ["last"]
         for target in panel["targets"]:
-            assert target["instant"] or "or absent(" in target["expr"]
+            assert target["instant"] or (") or absent_over_time((" in target["expr"] and "@ end())" in target["expr"])
 
 
 @pytest.mark.parametrize("pair", panels(), ids=named)

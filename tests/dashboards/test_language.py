@@ -80,10 +80,29 @@ def shape(data: Any) -> Any:
     """What is not a text: kinds, places, units, and the series that are asked for."""
     if isinstance(data, dict):
         kept = {key: value for key, value in data.items() if key not in ("renameByName", "indexByName")}
+        kept |= {"unit": shape_of_unit(kept["unit"])} if isinstance(kept.get("unit"), str) else {}
         return {
             key: shape(value) for key, value in kept.items() if not isinstance(value, str) or key in ("type", "unit")
         }
     return [shape(value) for value in data if not isinstance(value, str)] if isinstance(data, list) else data
+
+
+def shape_of_unit(unit: str) -> str:
+    """A unit of Grafana's as it is; of our own, such as `suffix: days`, its kind."""
+    return unit.partition(": ")[0]
+
+
+@each_language
+def test_words_after_a_number_are_said(language):
+    """Grafana speaks its own units; it knows nothing of ours."""
+
+    def ours(made: Mapping[str, Any]) -> set[str]:
+        units = re.findall(r'"unit": "((?:suffix|prefix): [^"]+)"', json.dumps(made))
+        return set(units)
+
+    english, said = ours(PAGES), ours(documents(language=language))
+    assert len(english) == len(said) > 1
+    assert not english & said
 
 
 @each_language
