@@ -122,7 +122,7 @@ def table(
 
 def _said(title: str) -> str:
     """A column's title as people read it; that of a hidden one is the label's name, which nobody does."""
-    return title if title == title.lower() else say(title)
+    return title if title == title.lower() and title.isidentifier() else say(title)
 
 
 def _override(column: Column) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from alert_rules import runbooks
 from dashboards.build import documents
+from dashboards.kit import Column, table
 from dashboards.kit.language import ENGLISH, LANGUAGES, catalogue, say, spoken
 from provisioning.config.grafana import Grafana
 from provisioning.config.model import Config
@@ -124,3 +125,10 @@ def test_a_message_that_the_catalogue_lacks_is_said_in_english():
 def test_an_installation_has_the_language_it_names():
     config = Config(targets=Targets(), grafana=Grafana(language="pt"))
     assert json.loads(pages.texts(config, "cluster-ai.yml")["dashboard.json"])["title"] == "Painel"
+
+
+def test_a_column_whose_title_has_no_capital_is_said_too():
+    columns = [Column(title="Alert", field="alertname"), Column(title="30 days", query="fired")]
+    with spoken({"30 days": "30 dias"}):
+        made = table("A", description="d", columns=columns, empty="none", sort="30 days")
+    assert made.transformations[1]["options"]["renameByName"] == {"alertname": "Alert", "Value": "30 dias"}
