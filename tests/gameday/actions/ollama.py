@@ -103,17 +103,16 @@ async def stutter(stage: Stage, still: float, moving: float) -> AsyncIterator[No
 
 @action
 async def gpu_ollama(
-    stage: Stage, version: str = "", on_gpu: float = 1.0, hangs: bool = False, failing: list[str] | None = None
+    stage: Stage, version: str = "", on_gpu: float = 1.0, failing: list[str] | None = None
 ) -> AsyncIterator[None]:
-    """The stand-in with a GPU says another version, holds less of its model there, hangs, or fails at some paths."""
+    """The stand-in with a GPU says another version, holds less of its model there, or fails at some paths."""
     server = stage.gpu_ollama
     assert server is not None
     before = server.version
     server.version, server.on_gpu = version or before, on_gpu
-    server.hangs, server.failing = hangs, frozenset(failing or ())
+    server.failing = frozenset(failing or ())
     yield
     server.version, server.on_gpu, server.failing = before, 1.0, frozenset()
-    server.release()
 
 
 @action

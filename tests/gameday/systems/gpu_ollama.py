@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import ssl
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from tests.exporter.ollama.fakes import fixture
 from tests.gameday.serving import Server
 
 VERSION = "0.17.4"
-_FOR_EVER = "2318-03-06T15:00:51Z"
+_KEPT = dt.timedelta(minutes=5)
 _GENERATED = {"response": "a", "done": True, "eval_count": 1}
 
 
 class GpuOllama:
-    """One model, on the GPU and kept for ever, behind TLS."""
+    """One model, on the GPU and in use, behind TLS."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._authority = folder, Authority("game day")
@@ -29,36 +28,21 @@ class GpuOllama:
         self.version = VERSION
         self.on_gpu = 1.0
         """Share of the model that is in the GPU's memory."""
-        self.hangs = False
-        """Generations are begun and never answered."""
         self.failing: frozenset[str] = frozenset()
         """Paths that answer 500."""
-        self._moving = threading.Event()
+        self._ended = dt.datetime.now(dt.UTC)
         self._server = Server(self._respond)
         # The handshake is made by the thread that serves the connection, so that nobody waits for a slow one.
         listening = self._server.socket
         self._server.socket = self._tls.wrap_socket(listening, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://127.0.0.1:{self._server.server_port}"
-        self.start = self._server.start
-
-    def stop(self) -> None:
-        self._moving.set()
-        self._server.stop()
+        self.start, self.stop = self._server.start, self._server.stop
 
     def certify(self, lasts: dt.timedelta) -> None:
         """From the next connection on it shows a certificate that ends so long from now."""
         self._tls.load_cert_chain(*self._authority.write_pair(self._folder, lasts=lasts))
 
-    def release(self) -> None:
-        """What hangs is let go, and nothing hangs any more."""
-        self.hangs = False
-        self._moving.set()
-        self._moving = threading.Event()
-
-    def _respond(self, path: str) -> tuple[int, bytes, str] | None:
-        if self.hangs and path == "/api/generate":
-            self._moving.wait(120)
-            return None
+    def _respond(self, path: str) -> tuple[int, bytes, str]:
         status, content = self._answer(path)
         return status, json.dumps(content).encode(), "application/json"
 
@@ -66,6 +50,7 @@ class GpuOllama:
         if path in self.failing:
             return 500, {"error": "out of order"}
         if path == "/api/generate":
+            self._ended = dt.datetime.now(dt.UTC)
             return 200, _GENERATED
         if path == "/api/version":
             return 200, {"version": self.version}
@@ -77,4 +62,5 @@ class GpuOllama:
         return 404, {"error": "not found"}
 
     def _placed(self, model: dict[str, Any]) -> dict[str, Any]:
-        return model | {"expires_at": _FOR_EVER, "size_vram": int(model["size"] * self.on_gpu)}
+        expires = self._ended + _KEPT  # a request that ends sets it anew
+        return model | {"expires_at": expires.isoformat(), "size_vram": int(model["size"] * self.on_gpu)}
