@@ -168,10 +168,10 @@ def _models() -> Any:
         "Which models are used?",
         description="Each model in the stored chats. Falls when chats are deleted.",
         columns=[
-            Column(title="Model", field="model", width=180),
+            Column(title="Model", field="model", width=160),
             Column(title="Target", field="target"),
             Column(title="Chats", query=of("chats"), unit="short"),
-            Column(title="Answers", query=of("messages"), unit="short", width=105),
+            Column(title="Answers", query=of("messages"), unit="short", width=95),
             Column(title="People", query=of("users"), unit="short"),
             Column(title="Tokens in", query=of("tokens", 'type="input", '), unit="short"),
             Column(title="Tokens out", query=of("tokens", 'type="output", '), unit="short"),

@@ -86,7 +86,7 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             unit="percentunit",
             queries=[Query(f"max({hosts.GPU})")],
             levels=plain(),
-            empty="no gpu_exporter",
+            empty="no exporter",
             decimals=0,
         ),
         stat(

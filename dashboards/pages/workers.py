@@ -24,9 +24,9 @@ def page(limits: Mapping[str, float]) -> Page:
         "own page.",
         variables=[of_system("dask"), _hosts()],
         rows=[
-            row(3, *_there(limits)),
-            row(3, *_at_work(limits)),
-            row(9, _workers(limits)),
+            row(4, *_there(limits)),
+            row(4, *_at_work(limits)),
+            row(8, _workers(limits)),
             row(7, work.finished(), work.errors(limits), work.lost()),
             row(7, work.fullest(limits), work.spilled(), work.moved()),
             row(7, work.scheduler_loop(limits), work.worker_loops(limits), work.oldest(limits)),
