@@ -26,6 +26,7 @@ from tests.gameday.scaling import scale_files
 SECOND = "alertmanager-2"
 _NO_CLUSTER = "--cluster.listen-address="
 _PEER_TIMEOUT = 15.0  # s, Alertmanager's default
+_HANDING_OVER = 10.0  # s, how long Prometheus tries, its default
 # Prometheus's own, in s: how often it says an alert again, and how long a series counts after its last sample.
 _FLAGS = {"rules.alert.resend-delay": 60.0, "query.lookback-delta": 300.0}
 
@@ -43,6 +44,7 @@ def paced(state: State, config: Path, factor: float, pair: tuple[Address, Addres
         if pair is not None and path.name == "prometheus.yml":
             for entry in data["alerting"]["alertmanagers"]:
                 entry["static_configs"][0]["targets"].append(str(pair[0]))
+                entry["timeout"] = f"{round(_HANDING_OVER / factor * 1000)}ms"  # one that hangs delays both
             for job in data["scrape_configs"]:
                 if job["job_name"] == "alertmanager":
                     job["static_configs"][0]["targets"].append(str(pair[0]))
