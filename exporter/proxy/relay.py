@@ -99,6 +99,8 @@ class Client(asyncio.Protocol):
         if not self._asked:
             return False
         self._half_closed = True
+        for _, exchange in self._asked:
+            exchange.left()
         if self._other is not None:
             self._other.no_more()
         return True

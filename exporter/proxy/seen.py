@@ -71,6 +71,7 @@ class Seen:
         self._body: Streamed | Whole | None = None
         self._request: list[bytes] = []
         self._in = self._out = 0
+        self._left = False
         metrics.in_flight.add((target, self._endpoint))
 
     def sent(self, content: list[bytes]) -> None:
@@ -98,6 +99,10 @@ class Seen:
             if len(self._body.timing.gaps) > _MANY_GAPS and self._body.facts.model:
                 self._count_gaps(self._body.timing, self._by(self._body.facts.model))
 
+    def left(self) -> None:
+        """See Exchange."""
+        self._left = True
+
     def ended(self, ending: Ending, now: float) -> None:
         """See Exchange."""
         metrics = self._metrics
@@ -110,7 +115,9 @@ class Seen:
         status = self._answer.status if self._answer else None
         failed = ending == "complete" and ((status or 0) >= _FIRST_ERROR or (facts is not None and facts.failed))
         by = self._by(self._model(status))
-        metrics.requests.add((*by, str(status or ""), "failed" if failed else ending))
+        # Ollama ends an answer that nobody waits for with an error line, in good order.
+        outcome = ("cancelled" if self._left else "failed") if failed else ending
+        metrics.requests.add((*by, str(status or ""), outcome))
         if ending == "complete":
             metrics.duration.observe(by, now - self._began)
         if self._body is not None and status == _OK:

@@ -25,6 +25,9 @@ class Exchange(Protocol):
     def received(self, content: list[bytes], now: float) -> None:
         """More of the answer's body, without framing."""
 
+    def left(self) -> None:
+        """The client has closed its side; it may still read, but most that do this are gone."""
+
     def ended(self, ending: Ending, now: float) -> None:
         """The last that is heard of it."""
 

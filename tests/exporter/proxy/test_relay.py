@@ -123,6 +123,25 @@ async def test_a_client_that_leaves_ends_the_request_upstream_at_once():
         assert here.total("ollama_proxy_tokens_total", source="estimated", model="tiny") == 1
 
 
+async def test_an_error_told_to_a_client_that_has_left_is_its_leaving():
+    async def upstream(reader, writer):
+        await head_of(reader)
+        await reader.readexactly(2)
+        writer.write(HEAD + chunk(LINE))
+        await reader.read(1)  # the client's end, on which Ollama gives up
+        writer.write(chunk(b'{"error":"context canceled"}\n') + b"0\r\n\r\n")
+        await writer.drain()
+
+    async with standing(upstream) as here:
+        reader, writer = await here.connect()
+        writer.write(ASK)
+        await reader.readuntil(LINE)
+        writer.write_eof()
+        await here.until(lambda: here.total("ollama_proxy_requests_in_flight") == 0)
+        assert here.total("ollama_proxy_requests_total", outcome="cancelled") == 1
+        assert here.total("ollama_proxy_requests_total", outcome="failed") == 0
+
+
 @pytest.mark.parametrize("reset", [False, True])
 async def test_an_upstream_that_dies_in_mid_answer_never_looks_whole(reset):
     async def upstream(reader, writer):
