@@ -54,7 +54,7 @@ def config(stage: Stage, targets: dict[str, Any]) -> dict[str, Any]:
         "targets": targets,
         "people": _PEOPLE,
         "alerts": {
-            "overrides": [{"target": HERE, "off": ["HostCpuOverloaded", "HostMemoryPressure"]}],
+            "overrides": [{"target": HERE, "disabled": ["HostCpuOverloaded", "HostMemoryPressure"]}],
             "thresholds": _SHORTER | {name: defaults()[name] / stage.factor for name in _WAITS},
         },
         "notifications": {
