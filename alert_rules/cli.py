@@ -117,10 +117,10 @@ def _alert(name: str, config: Config) -> Alert:
         return named(name, config)
     except KeyError:
         near = nearest(name)
-        off = name in config.alerts.off
+        unwanted = name in config.alerts.disabled
         why = (
-            "it is switched off (alerts.off)"
-            if off
+            "it is switched off (alerts.disabled)"
+            if unwanted
             else f"did you mean {near}?"
             if near
             else "the Alerts page lists them"

@@ -53,11 +53,11 @@ class Overrides:
 
     def is_off(self, alert: str) -> bool:
         """Whether nobody wants this alert."""
-        return alert in self._alerts.off
+        return alert in self._alerts.disabled
 
     def off_for(self, alert: str) -> tuple[str, ...]:
         """The targets and hosts for which this alert is never raised."""
-        return tuple(sorted({entry.target for entry in self._alerts.overrides if alert in entry.off}))
+        return tuple(sorted({entry.target for entry in self._alerts.overrides if alert in entry.disabled}))
 
     def cases(self, used: Collection[str], without: Collection[str] = ()) -> list[Case]:
         """One case for each set of numbers, among the thresholds in `used`, that differs from the installation's."""

@@ -48,11 +48,11 @@ Numbers in `code` are thresholds. Change them, or switch alerts off, for all or 
 ```yaml
 alerts:
   thresholds: {dask_worker_memory_ratio: 0.85}
-  off: [DaskIdle]
+  disabled: [DaskIdle]
   overrides:
     - target: main # a target or a host
       thresholds: {dask_oldest_task_seconds: 14400}
-      off: [DaskScaleUpStuck]
+      disabled: [DaskScaleUpStuck]
 ```
 
 `cluster-ai check` names what it does not know, and where. Who wants the rules without the rest takes

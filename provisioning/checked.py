@@ -43,7 +43,7 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
     yield from _web_config(loaded.config.exporter.web_config_file)
     alerts = loaded.config.alerts
     yield from _thresholds(alerts.thresholds, ("alerts", "thresholds"))
-    yield from _alerts(alerts.off, ("alerts", "off"))
+    yield from _alerts(alerts.disabled, ("alerts", "disabled"))
     known = [target.name for system in (*SYSTEMS, "hosts") for target in getattr(loaded.config.targets, system)]
     first: dict[str, Key] = {}
     for index, entry in enumerate(alerts.overrides):
@@ -55,7 +55,7 @@ def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:
             line = loaded.document.line_of(first[entry.target])
             yield (*at, "target"), f"{brief(entry.target)} is listed twice", f"the first is on line {line}"
         yield from _thresholds(entry.thresholds, (*at, "thresholds"), alerts.thresholds)
-        yield from _alerts(entry.off, (*at, "off"), for_one=True)
+        yield from _alerts(entry.disabled, (*at, "disabled"), for_one=True)
     told = loaded.config.notifications
     named: dict[str, Sequence[Which]] = {"routes": told.routes, "mutes": told.mutes}
     for kind, entries in named.items():
@@ -107,4 +107,4 @@ def _alerts(given: Sequence[str], at: Key, *, for_one: bool = False) -> Iterator
             hint = f"did you mean {meant}?" if meant else "docs/alerts.md lists them"
             yield (*at, index), f"there is no alert {name}", hint
         elif for_one and subject(known[name].labels) is None:
-            yield (*at, index), f"{name} is about no single target", "write it under alerts.off, or keep it"
+            yield (*at, index), f"{name} is about no single target", "write it under alerts.disabled, or keep it"

@@ -18,7 +18,7 @@ class AlertOverride(Strict):
     thresholds: dict[ThresholdName, Threshold] = Field(
         default_factory=dict, description="Numbers that hold for it alone, by name."
     )
-    off: list[AlertName] = Field(default_factory=list, description="Alerts that are never raised for it.")
+    disabled: list[AlertName] = Field(default_factory=list, description="Alerts that are never raised for it.")
 
 
 class Alerts(Strict):
@@ -27,7 +27,7 @@ class Alerts(Strict):
     thresholds: dict[ThresholdName, Threshold] = Field(
         default_factory=dict, description="Numbers that replace the defaults, by name."
     )
-    off: list[AlertName] = Field(default_factory=list, description="Alerts that are never raised.")
+    disabled: list[AlertName] = Field(default_factory=list, description="Alerts that are never raised.")
     overrides: list[AlertOverride] = Field(
         default_factory=list, description="What differs for single targets and hosts."
     )

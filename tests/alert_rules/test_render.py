@@ -109,13 +109,13 @@ def test_an_override_that_says_the_same_changes_nothing():
 def test_alerts_about_machines_are_overridden_by_the_name_of_the_machine():
     name = next(alert.name for alert in alerts() if alert.system == "host" and alert.thresholds)
     threshold = named(name).thresholds[0]
-    found = rule(name, config(overrides=[{"target": "gpu-1", "off": [name]}]))
+    found = rule(name, config(overrides=[{"target": "gpu-1", "disabled": [name]}]))
     assert 'unless on (host) label_replace(vector(1), "host", "gpu-1", "", "")' in found["expr"]
     assert threshold
 
 
 def test_an_alert_that_is_off_is_nowhere():
-    off = config(off=[MEMORY])
+    off = config(disabled=[MEMORY])
     assert f"alert: {MEMORY}\n" not in rules(off)["dask.yml"]
     assert MEMORY not in {alert.name for alert in alerts(off)}
     assert MEMORY in {alert.name for alert in alerts()}
@@ -143,8 +143,8 @@ def test_prometheus_takes_the_rules_of_an_installation_that_changes_every_thresh
                 {
                     "overrides": [
                         {"target": "main", "thresholds": thresholds},
-                        {"target": "gpu-1", "thresholds": thresholds, "off": ["HostDown", MEMORY]},
-                        {"target": "chat", "off": [alert.name for alert in alerts() if "target" in alert.labels]},
+                        {"target": "gpu-1", "thresholds": thresholds, "disabled": ["HostDown", MEMORY]},
+                        {"target": "chat", "disabled": [alert.name for alert in alerts() if "target" in alert.labels]},
                     ]
                 }
             )

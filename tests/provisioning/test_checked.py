@@ -19,16 +19,16 @@ alerts:
   thresholds:
     dask_worker_memory: 0.7
     zzz: 1
-  off:
+  disabled:
     - DaskSchedulrDown
     - Zzz
   overrides:
     - target: nobody
       thresholds: {host_cpu: 1}
     - target: main
-      off: [DaskSchedulerDown]
+      disabled: [DaskSchedulerDown]
     - target: main
-      off:
+      disabled:
         - Watchdog
 people: [{name: ana, email: a@b.org}]
 notifications:
@@ -42,12 +42,12 @@ SAID = """\
 FILE:6: alerts.thresholds.dask_worker_memory: there is no threshold dask_worker_memory; did you mean \
 dask_worker_memory_ratio?
 FILE:7: alerts.thresholds.zzz: there is no threshold zzz; docs/alerts.md lists them
-FILE:9: alerts.off[0]: there is no alert DaskSchedulrDown; did you mean DaskSchedulerDown?
-FILE:10: alerts.off[1]: there is no alert Zzz; docs/alerts.md lists them
+FILE:9: alerts.disabled[0]: there is no alert DaskSchedulrDown; did you mean DaskSchedulerDown?
+FILE:10: alerts.disabled[1]: there is no alert Zzz; docs/alerts.md lists them
 FILE:12: alerts.overrides[0].target: there is no target or host "nobody"; known here: main
 FILE:13: alerts.overrides[0].thresholds.host_cpu: there is no threshold host_cpu; did you mean host_cpu_ratio?
 FILE:16: alerts.overrides[2].target: "main" is listed twice; the first is on line 14
-FILE:18: alerts.overrides[2].off[0]: Watchdog is about no single target; write it under alerts.off, or keep it
+FILE:18: alerts.overrides[2].disabled[0]: Watchdog is about no single target; write it under alerts.disabled, or keep it
 FILE:23: notifications.routes[0].alerts[0]: there is no alert DaskSchedulerDwn; did you mean DaskSchedulerDown?
 FILE:25: notifications.mutes "m": alerts[1]: there is no alert Zzz; docs/alerts.md lists them"""
 

@@ -299,7 +299,7 @@ async def test_a_header_that_is_no_text_is_answered_and_not_logged(tmp_path, twi
         status = int((await reader.readline()).split()[1])
         writer.close()
     assert status == (200 if b"GET" in request_head else 403 if b"twilio" in request_head else 401)
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.name != "aiohttp.access"]  # the test server's own
 
 
 @pytest.mark.parametrize("body", [b"a=&" * 300_000, b"a=" + b"x" * 100_000, b"a=&" * 101])
