@@ -18,5 +18,5 @@ async def test_faults_reach_the_right_people_once(tmp_path: Path) -> None:
     names = [scenario.name for scenario in load().scenarios if scenario.fast]
     day = await play(tmp_path, names, said.append)
     played = [one for one in day.results if not one.skipped]
-    assert len(played) >= 3, said
+    assert len(played) >= 2, said
     assert [line(one) for one in played if not one.good] == []
