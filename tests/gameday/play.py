@@ -19,6 +19,7 @@ from tests.gameday.stage import Stage
 from tests.gameday.waiting import until
 from tests.gameday.watching import Episode, Watch
 
+_IN_PLACE = "[no SMS"  # how the subject of a mail begins that the bridge sends in place of an SMS
 QUIET = 90.0  # s for everything to be well again before the next fault
 DELIVERY = 20.0  # s from an alert that fires to the last person told
 ENDING = 40.0  # s from the alert's end to the last person told
@@ -245,7 +246,8 @@ def _pairs(told: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
 
 
 def _to(message: Message) -> tuple[str, str]:
-    return ADDRESSES.get(message.to, (message.to, message.channel))
+    person, means = ADDRESSES.get(message.to, (message.to, message.channel))
+    return person, "sms" if message.subject.startswith(_IN_PLACE) else means
 
 
 def _people(pairs: object) -> str:
