@@ -6,7 +6,6 @@ not list capabilities (before 0.30), a few a scrape; GET /metrics every five min
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -196,7 +195,8 @@ class OllamaCollector(Collector):
         tags: Callable[[], Awaitable[Listing[Installed]]],
         processes: Callable[[], Awaitable[Listing[Loaded]]],
     ) -> list[Family]:
-        installed, loaded = await asyncio.gather(tags(), processes())
+        # One after the other, both being asked already: `gather` would end at the first error and leave the other waiting.
+        installed, loaded = await tags(), await processes()
         if len(installed.told) < len(installed.models):
             return []
         await self._shown.learn(installed.told.values(), first=loaded.told)

@@ -23,7 +23,7 @@ from exporter.families import number
 Result = Literal["ok", "busy", "hung", "reloaded", "failed"]
 MARGIN = 5.0  # s a model must still have beyond the probe's own timeout
 _SMALL = 5.0  # s for the calls around the generation
-_NOTICED = 0.5  # s in which Ollama notices that we hung up
+_NOTICED = 0.5  # s in which Ollama books the end of a request, also of one that hung up
 _PING = 12.0  # s; Ollama gives a silent runner 10 before it replaces it
 _SCHEDULED = 1.0  # s; a model in memory is scheduled in milliseconds, a load takes longer
 _QUEUED = 0.5  # s in Ollama's queue that tell of somebody else's request, which ended before ours began
@@ -88,7 +88,7 @@ class Generation:
         reply = read_reply(answer)
         self.incapable = reply.incapable
         try:
-            after = await self._look()
+            after = await self._look_after(model)
         except CollectError:  # the token came, whatever the list says
             after = None
         if self._account(model, after, keep_alive, ended) and reply.queued > _QUEUED:
@@ -107,7 +107,7 @@ class Generation:
             return
         await self.http.ask("/api/generate", method="POST", json=self._request(before, keep_alive), timeout=_SMALL)
         ended = self.clock()
-        self._account(before, await self._look(), keep_alive, ended)
+        self._account(before, await self._look_after(before), keep_alive, ended)
 
     async def _judge(self, model: Loaded, keep_alive: float | None, started: float) -> Result:
         """Busy or hung, after a time-out.
@@ -130,6 +130,18 @@ class Generation:
         listing = await fairly(decode_loaded, await self.http.json("/api/ps", timeout=_SMALL))
         self.seen = self.clock()
         return listing.models.get(self.name)
+
+    async def _look_after(self, before: Loaded) -> Loaded | None:
+        """A look once a request of ours has been answered.
+
+        Ollama sends an answer's end before it sets the expiry anew. An expiry that has not moved is looked at again, or
+        the next look would take that move for somebody else's request.
+        """
+        after = await self._look()
+        if after is not None and after.expires == before.expires:
+            await self.pause(_NOTICED)
+            after = await self._look()
+        return after
 
     def _account(self, before: Loaded, after: Loaded | None, keep_alive: float | None, ended: float) -> bool:
         """Book a request of ours that ended between two looks; whether nobody else was using the model."""

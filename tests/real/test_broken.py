@@ -24,6 +24,7 @@ import pytest
 import yaml
 from distributed import Client
 
+from dashboards.kit import AMBER, GREEN, GREY, RED
 from tests.compose.running import until
 from tests.dashboards.reading import PAGES, substituted
 from tests.ports import free_port
@@ -47,7 +48,7 @@ class Page:
         defaults = panel["fieldConfig"]["defaults"]
         value = self._stack.value(substituted(panel["targets"][0]["expr"]))
         if value is None or value != value:  # noqa: PLR0124 -- NaN
-            return defaults["noValue"], "grey"
+            return defaults["noValue"], GREY
         for mapping in defaults["mappings"]:
             if mapping["type"] == "value" and f"{value:g}" in mapping["options"]:
                 found = mapping["options"][f"{value:g}"]
@@ -213,7 +214,7 @@ def recorded(file: str) -> dict[str, Any]:
 def well(lab: Lab) -> bool:
     """What the page shows of a cluster on which nothing is wrong."""
     seen = [lab.page.tile(title) for title in ("Dask", "Ollama", "Open WebUI", "Monitoring")]
-    return seen == [("Up", "green")] * 4 and lab.page.tile("Workers")[0] in ("3", "4")
+    return seen == [("Up", GREEN)] * 4 and lab.page.tile("Workers")[0] in ("3", "4")
 
 
 @dataclass(frozen=True)
@@ -232,74 +233,74 @@ FAULTS = [
         "the scheduler hangs",
         lambda lab: lab.dask.hang(),
         lambda lab: lab.dask.go_on(),
-        {"Dask": ("Down", "red"), "Ollama": ("Up", "green"), "Critical alerts": ("1", "red")},
+        {"Dask": ("Down", RED), "Ollama": ("Up", GREEN), "Critical alerts": ("1", RED)},
         "DaskSchedulerDown",
     ),
     Fault(
         "a worker is nearly out of memory",
         lambda lab: lab.dask.fill(HOG),
         lambda lab: lab.dask.fill(0),
-        {"Dask": ("Up", "green"), "Fullest worker": ("*", "orange")},
+        {"Dask": ("Up", GREEN), "Fullest worker": ("*", AMBER)},
     ),
     Fault(
         "the whole cluster is gone",
         lambda lab: lab.dask.kill(),
         lambda lab: lab.dask.start(),
-        {"Dask": ("Down", "red"), "Workers": ("unknown", "grey"), "Tasks": ("unknown", "grey")},
+        {"Dask": ("Down", RED), "Workers": ("unknown", GREY), "Tasks": ("unknown", GREY)},
         "DaskSchedulerDown",
     ),
     Fault(
         "Ollama stops",
         lambda lab: lab.ollama.stop(),
         lambda lab: lab.ollama.start(),
-        {"Ollama": ("Down", "red"), "Dask": ("Up", "green"), "Models loaded": ("unknown", "grey")},
+        {"Ollama": ("Down", RED), "Dask": ("Up", GREEN), "Models loaded": ("unknown", GREY)},
         "OllamaDown",
     ),
     Fault(
         "Ollama hangs behind an open port",
         lambda lab: lab.ollama.answering.clear(),
         lambda lab: lab.ollama.answering.set(),
-        {"Ollama": ("Down", "red"), "Monitoring": ("Up", "green")},
+        {"Ollama": ("Down", RED), "Monitoring": ("Up", GREEN)},
         "OllamaDown",
     ),
     Fault(
         "Open WebUI stops",
         lambda lab: lab.chat.stop(),
         lambda lab: lab.chat.start(),
-        {"Open WebUI": ("Down", "red"), "People": ("unknown", "grey")},
+        {"Open WebUI": ("Down", RED), "People": ("unknown", GREY)},
         "OpenWebUIDown",
     ),
     Fault(
         "Open WebUI refuses our key",
         lambda lab: setattr(lab.chat, "refuses_keys", True),
         lambda lab: setattr(lab.chat, "refuses_keys", False),
-        {"Open WebUI": ("Up, partly blind", "orange"), "Critical alerts": ("0", "green")},
+        {"Open WebUI": ("Up, partly blind", AMBER), "Critical alerts": ("0", GREEN)},
     ),
     Fault(
         "our exporter hangs",
         lambda lab: lab.stop("exporter"),
         lambda lab: lab.go_on("exporter"),
-        dict.fromkeys(("Dask", "Ollama", "Open WebUI"), ("Unknown", "orange")) | {"Monitoring": ("*", "red")},
+        dict.fromkeys(("Dask", "Ollama", "Open WebUI"), ("Unknown", AMBER)) | {"Monitoring": ("*", RED)},
         "MonitoringExporterDown",
     ),
     Fault(
         "node_exporter hangs",
         lambda lab: lab.stop("node_exporter"),
         lambda lab: lab.go_on("node_exporter"),
-        {"Monitoring": ("1", "red"), "Dask": ("Up", "green")},
+        {"Monitoring": ("1", RED), "Dask": ("Up", GREEN)},
     ),
     Fault(
         "Alertmanager hangs",
         lambda lab: lab.stop("alertmanager"),
         lambda lab: lab.go_on("alertmanager"),
-        {"Monitoring": ("1", "red"), "Dask": ("Up", "green")},
+        {"Monitoring": ("1", RED), "Dask": ("Up", GREEN)},
         "MonitoringAlertmanagerDown",
     ),
     Fault(
         "a worker is killed",  # the last: that it was lost is told for an hour
         lambda lab: lab.dask.kill_worker(),
         lambda _lab: None,
-        {"Dask": ("Up", "green"), "Warnings": ("*", "orange")},
+        {"Dask": ("Up", GREEN), "Warnings": ("*", AMBER)},
         "DaskWorkersLost",
     ),
 ]

@@ -27,6 +27,7 @@ class FakeOllama:
         self.others = 0
         self.loading = False  # the expiry shown then moves with the time
         self.timeout = TIMEOUT
+        self.books_after = 0.0  # s between the end of an answer and the expiry set anew
         self.takes = 0.2  # s a generation of ours takes; above the timeout it times out
         self.reply: dict[str, Any] | Answer = {"done": True, "load_duration": 2_000_000, "eval_duration": 1_000_000}
         self.on_generate: Callable[[], None] = lambda: None
@@ -97,6 +98,12 @@ class FakeOllama:
         return self.reply
 
     def _released(self) -> None:
+        if self.books_after:
+            self.after(self.books_after, self._book)
+        else:
+            self._book()
+
+    def _book(self) -> None:
         if self.others == 0:
             self.expires = self.time() + self.keep_alive
 

@@ -61,6 +61,17 @@ async def test_the_expiry_stays_over_many_probes_whatever_the_clocks(skew: float
     assert len(bench.generations()) >= 3
 
 
+async def test_the_expiry_stays_when_ollama_books_a_request_after_its_answer() -> None:
+    ollama = FakeOllama(keep_alive=200)
+    ollama.books_after = 0.1
+    due = ollama.expires
+    bench = Bench(ollama)
+    for _ in range(30):
+        assert await bench.scrape() == "ok"
+        ollama.pass_time(1)
+        assert ollama.expires == pytest.approx(due, abs=A_MOMENT)
+
+
 async def test_a_slow_token_is_made_good() -> None:
     ollama = FakeOllama()
     ollama.takes = 20
