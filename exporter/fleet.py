@@ -133,7 +133,8 @@ class Fleet:
 
     def _watch(self, system: System, target: DaskTarget | HttpTarget, hosts: HostNames) -> Watch:
         wires = self._wires[target.name] = TargetWires()
-        watch = Watch(target, self._collectors[system].build(target, wires, hosts, time.time))
+        collector = self._collectors[system].build(target, wires, hosts, time.time)
+        watch = Watch(target, collector, certificate_expiry=wires.certificate_expiry)
         if isinstance(target, DaskTarget):
             self.native_pages[target.name] = NativePage(target, watch, wires)
         return watch

@@ -65,6 +65,7 @@ class Watch:
         collector: Collector,
         clock: Clock = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        certificate_expiry: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.target = target
         self.collector = collector
@@ -72,6 +73,7 @@ class Watch:
         self.last_error: tuple[str, float] | None = None  # what went wrong last, and when (seconds since the epoch)
         self._clock = clock
         self._monotonic = monotonic
+        self._certificate_expiry = certificate_expiry
         self._errors = dict.fromkeys(Reason, 0)
         self._kept: dict[str, KeptPart] = {}
         self._run: _Run | None = None
@@ -261,7 +263,8 @@ class Watch:
             "Series left out of this scrape to stay under series_limit (raise it, or watch less); 0 when complete.",
         )
         lost.add(dropped)
-        return [alive, duration, success, seconds, age, errors, lost]
+        expiry = certificate_expiry(prefix, self._certificate_expiry())
+        return [alive, duration, success, seconds, age, errors, lost, expiry]
 
     def _show(self, collection: Collection) -> None:
         """One log line a change of state, none a scrape."""
@@ -277,6 +280,16 @@ class Watch:
             log.warning("%s is up, but %s", what, collection.error)
         else:
             log.info("%s is up", what)
+
+
+def certificate_expiry(prefix: str, end: float | None) -> Family:
+    """When a target's certificate ends, in seconds since the epoch; without a series when that is not known."""
+    family = gauge(
+        f"{prefix}_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate that the target showed last ends, the first of several; absent without TLS.",
+    )
+    family.add(end)
+    return family
 
 
 def limit(families: Iterable[Family], most: int) -> tuple[list[Family], int]:

@@ -47,6 +47,15 @@ class SelfMetrics:
         return generate(self._registry).decode()
 
 
+def certificate_expiry(end: float) -> Metric:
+    """When our own certificate ends, in seconds since the epoch."""
+    return GaugeMetricFamily(
+        "cluster_ai_exporter_tls_certificate_expiry_timestamp_seconds",
+        "When the certificate of this exporter's own pages ends; absent without TLS.",
+        value=end,
+    )
+
+
 class _FleetCollector(Collector):
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -101,7 +110,7 @@ class _DoorCollector(Collector):
         self._settings = settings
 
     def collect(self) -> Iterator[Metric]:
-        self._settings.now()
+        loaded = self._settings.now()
         yield GaugeMetricFamily(
             "cluster_ai_exporter_web_config_last_reload_successful",
             "1 when the web configuration and its certificates were read without error, 0 when older ones are in use.",
@@ -112,3 +121,5 @@ class _DoorCollector(Collector):
             "When the web configuration in use was read, or the exporter started without one.",
             value=self._settings.loaded,
         )
+        if loaded.ends is not None:
+            yield certificate_expiry(loaded.ends)

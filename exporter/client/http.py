@@ -14,7 +14,7 @@ import aiohttp
 from exporter.apart import apart
 from exporter.client import json_body
 from exporter.client.recording import calling
-from exporter.client.sockets import classify, tls_context
+from exporter.client.sockets import classify, expiry, tls_context
 from exporter.collectors.base import Answer
 from exporter.errors import CollectError, Reason
 from provisioning.config.secrets import SecretError, SecretFile
@@ -27,6 +27,17 @@ _CHUNK = 64 << 10
 _LARGE = 256 << 10
 # Compression is declined, so that a small answer cannot become a large one.
 _HEADERS = {"Accept": "application/json, text/plain;q=0.5", "Accept-Encoding": "identity", "User-Agent": "cluster-ai"}
+
+
+class _Response(aiohttp.ClientResponse):
+    """An answer that remembers the certificate of who gave it: its connection may be gone once its head is read."""
+
+    certificate_expiry: float | None = None
+
+    async def start(self, connection: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        if connection.transport is not None:
+            self.certificate_expiry = expiry(connection.transport.get_extra_info("peercert"))
+        return await super().start(connection)
 
 
 class HttpClient:
@@ -48,6 +59,7 @@ class HttpClient:
         self._username, self._password, self._bearer, self._api_key = username, password, bearer, api_key
         self._session: aiohttp.ClientSession | None = None
         self._one_large = asyncio.Lock()
+        self.certificate_expiry: float | None = None  # of the last answer over TLS, seconds since the epoch
 
     async def ask(
         self, path: str, *, method: str = "GET", json: object = None, key: bool = False, timeout: float | None = None
@@ -92,6 +104,8 @@ class HttpClient:
         async with self._open_session().request(
             method, self._base + path, json=json, headers=headers, allow_redirects=False, ssl=ssl
         ) as response:
+            if isinstance(response, _Response) and response.certificate_expiry is not None:
+                self.certificate_expiry = response.certificate_expiry
             if 300 <= response.status < 400:  # noqa: PLR2004 -- the redirection class of RFC 9110
                 what = "redirects elsewhere, which is not followed; put the final address in the configuration"
                 raise CollectError(Reason.REDIRECT, f"{self._where}{path} {what}")
@@ -124,6 +138,7 @@ class HttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=16, keepalive_timeout=30),
                 timeout=aiohttp.ClientTimeout(total=None),  # the caller's deadline cancels the call
+                response_class=_Response,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=_HEADERS,
                 auto_decompress=False,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from exporter import dask_protocol
 from exporter.client.recording import Call, calling
-from exporter.client.sockets import classify, tls_context
+from exporter.client.sockets import classify, expiry, tls_context
 from exporter.errors import CollectError, Reason
 from provisioning.config.targets import DaskTarget
 
@@ -50,6 +50,7 @@ class RpcClient:
         self._one_large = asyncio.Lock()
         self._refusals: dict[str, tuple[float, CollectError]] = {}
         self._closed = False
+        self.certificate_expiry: float | None = None  # of the last connection over TLS, seconds since the epoch
 
     async def call(self, op: str, **arguments: object) -> Any:
         """The scheduler's reply to `op`: dicts, tuples, str, bytes, numbers.
@@ -117,6 +118,8 @@ class RpcClient:
         reader, writer = await asyncio.open_connection(
             self._host, self._port, ssl=context, limit=_READ_CHUNK, server_hostname=self._host if context else None
         )
+        if context is not None:
+            self.certificate_expiry = expiry(writer.get_extra_info("peercert"))
         connection = _Connection(reader, writer, self._one_large)
         try:
             dask_protocol.greeting(await connection.ask(dask_protocol.encode(dask_protocol.HANDSHAKE)))

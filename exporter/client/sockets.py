@@ -54,6 +54,12 @@ def tls_context(files: TlsFiles, *, check_hostname: bool) -> ssl.SSLContext:
     return known.context
 
 
+def expiry(certificate: object) -> float | None:
+    """When a certificate as `ssl` describes a verified one ends, in seconds since the epoch; None when untold."""
+    end = certificate.get("notAfter") if isinstance(certificate, dict) else None
+    return float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else None
+
+
 def classify(exc: BaseException, where: str) -> CollectError:
     """A failure to connect to, or talk with, `where` (an address) as one line that says what to do."""
     if isinstance(exc, CollectError):

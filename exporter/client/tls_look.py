@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 
-from exporter.client.sockets import classify, tls_context
+from exporter.client.sockets import classify, expiry, tls_context
 from exporter.errors import CollectError, Reason
 from provisioning.config.targets import TlsFiles
 
@@ -82,7 +82,7 @@ async def connects(host: str, port: int, timeout: float) -> bool:
 async def _shake(host: str, port: int, context: ssl.SSLContext, *, ours: bool) -> TlsLook:
     reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=host)
     try:
-        certificate = writer.get_extra_info("peercert") or {}
+        certificate = writer.get_extra_info("peercert")
         try:
             async with asyncio.timeout(_ALERT_WAIT):
                 closed = not await reader.read(1)
@@ -94,8 +94,7 @@ async def _shake(host: str, port: int, context: ssl.SSLContext, *, ours: bool) -
             return TlsLook(
                 Trouble.CLIENT_CERTIFICATE, "it hangs up after the handshake, as without a client certificate"
             )
-        end = certificate.get("notAfter")
-        return TlsLook(None, expires=float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else None)
+        return TlsLook(None, expires=expiry(certificate))
     finally:
         writer.transport.abort()
 

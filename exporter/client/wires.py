@@ -28,6 +28,10 @@ class TargetWires:
         self._open.append(client)
         return client
 
+    def certificate_expiry(self) -> float | None:
+        """When the first of the target's certificates ends, in seconds since the epoch; None before TLS was spoken."""
+        return min((end for client in self._open if (end := client.certificate_expiry) is not None), default=None)
+
     async def close(self) -> None:
         """Close every connection."""
         await asyncio.gather(*(client.close() for client in self._open))

@@ -195,7 +195,7 @@ class OllamaCollector(Collector):
         tags: Callable[[], Awaitable[Listing[Installed]]],
         processes: Callable[[], Awaitable[Listing[Loaded]]],
     ) -> list[Family]:
-        # One after the other, both being asked already: `gather` would end at the first error and leave the other waiting.
+        # One after the other, both being asked already: `gather` ends at the first error and leaves the other waiting.
         installed, loaded = await tags(), await processes()
         if len(installed.told) < len(installed.models):
             return []

@@ -9,7 +9,7 @@ from pathlib import Path
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from exporter import silences
+from exporter import scrape, selfmetrics, silences
 from exporter.collectors import registry
 from exporter.families import encode
 from exporter.fleet import Fleet
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TITLES = {"dask": "Dask", "ollama": "Ollama", "openwebui": "Open WebUI"}
 EVERY_TARGET = (
     "up", "scrape_duration_seconds", "collector_success", "collector_duration_seconds", "collector_age_seconds",
-    "collector_errors", "series_dropped",
+    "collector_errors", "series_dropped", "tls_certificate_expiry_timestamp_seconds",
 )  # fmt: skip
 INTRO = """\
 # Metrics
@@ -84,6 +84,7 @@ def _add(rows: dict[str, Row], family: Metric) -> Row:
 def _every_target() -> dict[str, Row]:
     rows, _ = _rows("dask")
     prefix = f"{registry()['dask'].prefix}_"
+    rows |= {family.name: Row("gauge", family.help) for family in [scrape.certificate_expiry(prefix[:-1], None)]}
     return {
         f"<system>_{short}": Row(
             rows[prefix + short].kind, rows[prefix + short].help.replace("the dask", "the"), rows[prefix + short].labels
@@ -103,6 +104,7 @@ def _self() -> dict[str, Row]:
     ):
         if family.name.startswith("cluster_ai_") and not family.name.endswith("_created"):
             _add(rows, family)
+    _add(rows, selfmetrics.certificate_expiry(0.0))
     rows["cluster_ai_exporter_target_series"].labels = {"target", "system"}
     return rows
 
