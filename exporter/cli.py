@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import resource
 import socket
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,18 +13,13 @@ from exporter.door.crowd import want_descriptors
 from exporter.door.guard import MAX_REQUESTS
 from exporter.door.listen import Address, NoSocketsError, address, systemd_sockets
 from exporter.door.settings import WebSettings
+from exporter.flags import Flags, leave_no_core
 from exporter.serving import serve
 from exporter.shard import Shard
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import Config
 
-Command = Callable[..., None]
-
-
-def _flag(name: str, *more: str, **options: Any) -> Callable[[Command], Command]:
-    """An option that an environment variable of the same name can give too."""
-    variable = f"CLUSTER_AI_EXPORTER_{name.strip('-').replace('.', '_').replace('-', '_').upper()}"
-    return click.option(name, *more, envvar=variable, show_envvar=True, **options)
+_flag = Flags("CLUSTER_AI_EXPORTER")
 
 
 def _shard(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Shard | None:
@@ -38,43 +29,19 @@ def _shard(_context: click.Context, _parameter: click.Parameter, value: str | No
         raise click.BadParameter(str(error)) from None
 
 
-def _addresses(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[Address, ...]:
-    try:
-        return tuple(map(address, value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
-@_flag(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The configuration file.",
-)
+@_flag.config()
 @_flag(
     "--config.check",
     "only_check",
     is_flag=True,
     help="Say whether the configuration and the web configuration are good, and end.",
 )
-@_flag(
-    "--web.listen-address",
-    "addresses",
-    multiple=True,
-    metavar="HOST:PORT",
-    callback=_addresses,
-    help="Where to serve; may be given more than once. Default: services.exporter of the configuration.",
-)
+@_flag.listen("Where to serve; may be given more than once. Default: services.exporter of the configuration.")
 @_flag("--web.systemd-socket", "systemd", is_flag=True, help="Serve on the sockets that systemd hands over instead.")
-@_flag(
-    "--web.config.file",
-    "web_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TLS and passwords, in the format of Prometheus's exporter-toolkit; followed when it changes. Default: "
-    "exporter.web_config_file of the configuration.",
+@_flag.web_config(
+    "TLS and passwords, in the format of Prometheus's exporter-toolkit; followed when it changes. Default: "
+    "exporter.web_config_file of the configuration."
 )
 @_flag(
     "--web.max-requests",
@@ -96,22 +63,7 @@ def _addresses(_context: click.Context, _parameter: click.Parameter, value: tupl
     metavar="HOST:PORT",
     help="Which Alertmanager to ask what is acknowledged. Default: services.alertmanager of the configuration.",
 )
-@_flag(
-    "--log.level",
-    "level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Least important lines to log.",
-)
-@_flag(
-    "--log.format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Log lines for people or for machines.",
-)
+@_flag.logs()
 def exporter(
     *,
     file: Path,
@@ -131,7 +83,7 @@ def exporter(
     file again; a broken file is reported and the old configuration stays in use.
     """
     logs.setup(level, form)
-    _leave_no_core()
+    leave_no_core()
     want_descriptors()
     try:
         config = load(file)
@@ -161,12 +113,6 @@ def exporter(
         raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot serve: {error.strerror or error}") from None
-
-
-def _leave_no_core() -> None:
-    """Keys and passwords are in this process's memory: it must not land on a disk, should the process ever crash."""
-    with contextlib.suppress(OSError, ValueError):  # what cannot be lowered is 0 already
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _fixed(web_file: Path | None, where: object, shard: Shard | None, alertmanager: str | None) -> list[str]:

@@ -8,58 +8,26 @@ from pathlib import Path
 import click
 
 from exporter import logs
+from exporter.door.crowd import want_descriptors
 from exporter.door.listen import Address, address
 from exporter.door.settings import WebSettings
+from exporter.flags import Flags, leave_no_core
 from exporter.proxy.serving import proxied, serve
 from provisioning.config.load import ConfigError, load
 
-
-def _addresses(_context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]) -> tuple[Address, ...]:
-    try:
-        return tuple(map(address, value))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+_flag = Flags("CLUSTER_AI_PROXY")
 
 
 @click.command()
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The configuration file.",
+@_flag.config()
+@_flag.listen(
+    "Where to serve the proxy's own metrics; may be given more than once. Default: services.ollama_proxy of the "
+    "configuration."
 )
-@click.option(
-    "--web.listen-address",
-    "addresses",
-    multiple=True,
-    metavar="HOST:PORT",
-    callback=_addresses,
-    help="Where to serve the proxy's own metrics. Default: services.ollama_proxy of the configuration.",
+@_flag.web_config(
+    "TLS and passwords of the metrics, in the format of Prometheus's exporter-toolkit; followed when it changes."
 )
-@click.option(
-    "--web.config.file",
-    "web_file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="TLS and passwords of the metrics, in the format of Prometheus's exporter-toolkit.",
-)
-@click.option(
-    "--log.level",
-    "level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="Least important lines to log.",
-)
-@click.option(
-    "--log.format",
-    "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Log lines for people or for machines.",
-)
+@_flag.logs()
 def proxy(*, file: Path, addresses: tuple[Address, ...], web_file: Path | None, level: str, form: logs.Form) -> None:
     """Pass every request on to Ollama untouched, and measure time to first token, tokens and failures.
 
@@ -67,6 +35,8 @@ def proxy(*, file: Path, addresses: tuple[Address, ...], web_file: Path | None, 
     Ollama's own. Ends at SIGTERM once the answers under way have ended, after 30 s at most.
     """
     logs.setup(level, form)
+    leave_no_core()
+    want_descriptors()
     try:
         config, settings = load(file), WebSettings(web_file)
     except ConfigError as error:

@@ -11,42 +11,20 @@ import asyncio
 import json
 import logging
 import socket
-import ssl
 import struct
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
-from exporter.proxy.heads import (
-    Framing,
-    RequestHead,
-    ResponseHead,
-    WrongMessageError,
-    request_head,
-    response_head,
-    with_host,
-)
+from exporter.proxy.heads import Framing, RequestHead, ResponseHead, WrongMessageError, request_head, with_host
 from exporter.proxy.messages import Messages, Piece
+from exporter.proxy.upstream import HIGH, Server, Upstream
 from exporter.proxy.watching import Ending, Exchange, Watcher
 
 log = logging.getLogger(__name__)
 CONNECT = 10.0  # s to reach the upstream
 HEAD_TIME = 60.0  # s a client may take for the head of a request
-_HIGH = 256 << 10  # bytes waiting for a slow reader above which the other side is no longer read
 _REASONS = {400: "Bad Request", 405: "Method Not Allowed", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where requests go."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-    rename: bytes | None = None
-    """What requests call their host in place of what the client wrote; Ollama on loopback refuses names it does not
-    know (its allowedHostsMiddleware)."""
 
 
 class Client(asyncio.Protocol):
@@ -76,7 +54,7 @@ class Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream server's promise
-        transport.set_write_buffer_limits(high=_HIGH)
+        transport.set_write_buffer_limits(high=HIGH)
         self.transport = transport
         self._open_ones.add(self)
 
@@ -127,28 +105,31 @@ class Client(asyncio.Protocol):
         if self._other is not None:
             self._other.resume()
 
-    # --- what the upstream's side calls ---
+    # --- what the upstream's side calls: an Asker ---
 
-    def reached(self, other: Server) -> None:
-        """The upstream is there; it gets what has waited for it."""
+    def reached(self, other: Server) -> bool:
+        """See Asker. The upstream gets what has waited for it."""
+        if self.transport is None or self.transport.is_closing():
+            return False
         self._other = other
         other.write(b"".join(self._waiting))
         self._waiting.clear()
         if self._half_closed:
             other.no_more()
         self.resume()
+        return True
 
     def method(self) -> str:
-        """Of the request whose answer comes now; empty when nothing was asked."""
+        """See Asker."""
         return self._asked[0][0].method if self._asked else ""
 
     def answer(self, data: bytes) -> None:
-        """Bytes from the upstream, as they came."""
+        """See Asker."""
         assert self.transport is not None  # noqa: S101
         self.transport.write(data)
 
     def understood(self, piece: Piece[ResponseHead], now: float) -> None:
-        """What those bytes were."""
+        """See Asker."""
         if not self._asked:
             return
         exchange = self._asked[0][1]
@@ -166,7 +147,7 @@ class Client(asyncio.Protocol):
                 self.close()
 
     def upstream_gone(self, *, cleanly: bool, whole: bool) -> None:
-        """The upstream's connection is over. `whole`: with an answer that its end makes complete, or none begun."""
+        """See Asker."""
         self._other = None
         # A client that closed its side has left, most often: Ollama stops for it, as it would without us.
         broken: Ending = "cancelled" if self._half_closed else "aborted"
@@ -179,12 +160,12 @@ class Client(asyncio.Protocol):
             self.abort()
 
     def pause(self) -> None:
-        """The upstream takes requests slowly: the client must wait."""
+        """See Asker."""
         if self.transport is not None:
             self.transport.pause_reading()
 
     def resume(self) -> None:
-        """See `pause`."""
+        """See Asker."""
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -286,103 +267,6 @@ class Client(asyncio.Protocol):
     def _lose_patience(self) -> None:
         if self.transport is not None:
             self.transport.abort()
-
-
-class Server(asyncio.Protocol):
-    """The side that answers."""
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._loop = asyncio.get_running_loop()
-        self._answers: Messages[ResponseHead] = Messages(self._parse)
-        self._endless = False  # the answer under way ends with the connection
-        self._blind = False  # a tunnel, or an answer that could not be understood: bytes pass all the same
-        self._transport: asyncio.Transport | None = None
-        self._ended = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream connection's promise
-        transport.set_write_buffer_limits(high=_HIGH)
-        self._transport = transport
-        if self._client.transport is None or self._client.transport.is_closing():
-            transport.abort()
-            return
-        self._client.reached(self)
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        self._client.answer(data)
-        if self._blind:
-            return
-        now = self._loop.time()
-        try:
-            for piece in self._answers.feed(data):
-                self._client.understood(piece, now)
-        except WrongMessageError as error:
-            self._blind = True
-            log.warning("an answer of the upstream is not understood and passed on as it is: %s", error)
-
-    def eof_received(self) -> bool:
-        """See asyncio.Protocol."""
-        self._over(cleanly=True)
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """See asyncio.Protocol."""
-        self._over(cleanly=error is None)
-
-    def pause_writing(self) -> None:
-        """The upstream reads slowly: the client must wait."""
-        self._client.pause()
-
-    def resume_writing(self) -> None:
-        """See asyncio.Protocol."""
-        self._client.resume()
-
-    def write(self, data: bytes) -> None:
-        """Bytes of the client."""
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def no_more(self) -> None:
-        """The client has sent its last byte."""
-        if self._transport is not None and self._transport.can_write_eof():
-            self._transport.write_eof()
-
-    def abort(self) -> None:
-        """The client is gone: the upstream should stop working for it at once."""
-        self._ended = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    def pause(self) -> None:
-        """See Client.pause_writing."""
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        """See Client.resume_writing."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def _parse(self, raw: bytes) -> tuple[ResponseHead, Framing]:
-        head = response_head(raw, self._client.method())
-        self._endless = head.framing == "close"
-        if head.switched:
-            self._blind = True
-        return head, head.framing
-
-    def _over(self, *, cleanly: bool) -> None:
-        if self._ended:
-            return
-        self._ended = True
-        whole = self._answers.between or self._endless or self._blind
-        self._client.upstream_gone(cleanly=cleanly, whole=whole and not self._unanswered())
-
-    def _unanswered(self) -> bool:
-        """Whether something was asked and no word of an answer has come."""
-        return self._answers.between and self._client.method() != ""
 
 
 def _parse_request(raw: bytes) -> tuple[RequestHead, Framing]:

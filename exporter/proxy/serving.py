@@ -21,8 +21,9 @@ from exporter.door.listen import Address, address
 from exporter.door.server import Server
 from exporter.door.settings import WebSettings
 from exporter.proxy.metrics import Metrics
-from exporter.proxy.relay import Client, Upstream, factory
+from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
+from exporter.proxy.upstream import Upstream
 from provisioning.config.model import Config
 from provisioning.config.targets import OllamaTarget
 

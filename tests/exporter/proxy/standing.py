@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 from exporter.proxy.metrics import Metrics
-from exporter.proxy.relay import Client, Upstream, factory
+from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
+from exporter.proxy.upstream import Upstream
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
