@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from exporter.families import encode
+from exporter.families import Family, encode
 from exporter.silences import MOST, Silences, read
 
 # As Alertmanager 0.25 answers, without what is not read.
@@ -48,21 +49,26 @@ def test_a_flood_is_cut():
     assert len(text(*(alert(("one",), alertname=f"A{number}") for number in range(MOST + 5)))) == MOST
 
 
-@pytest.mark.parametrize("answer", [{}, [{"labels": {}}], [1], "no JSON"])
-async def test_what_is_no_alertmanager_is_said_and_nothing_is_made_up(answer: object):
-    async def serve(_request: web.Request) -> web.Response:
-        return web.json_response(answer) if answer != "no JSON" else web.Response(text="<html>")
-
+async def asked_of(serve: Callable[[web.Request], Awaitable[web.Response]]) -> list[Family]:
+    """What is made of the answers of an Alertmanager."""
     application = web.Application()
     application.router.add_get("/api/v2/{what}", serve)
     server = TestServer(application)
     await server.start_server()
     silences = Silences(f"127.0.0.1:{server.port}")
     try:
-        families = await silences.families()
+        return await silences.families()
     finally:
         await silences.close()
         await server.close()
+
+
+@pytest.mark.parametrize("answer", [{}, [{"labels": {}}], [1], "no JSON"])
+async def test_what_is_no_alertmanager_is_said_and_nothing_is_made_up(answer: object):
+    async def serve(_request: web.Request) -> web.Response:
+        return web.json_response(answer) if answer != "no JSON" else web.Response(text="<html>")
+
+    families = await asked_of(serve)
     down = [line for line in encode(families, openmetrics=False).splitlines() if line[0] != "#"]
     assert down == ["cluster_ai_exporter_alertmanager_up 0.0"]
 
@@ -74,16 +80,7 @@ async def test_alertmanager_is_asked_for_what_it_holds_back():
         asked.append(str(request.rel_url))
         return web.json_response([alert(("one",), alertname="A")] if "alerts" in asked[-1] else SILENCES)
 
-    application = web.Application()
-    application.router.add_get("/api/v2/{what}", serve)
-    server = TestServer(application)
-    await server.start_server()
-    silences = Silences(f"127.0.0.1:{server.port}")
-    try:
-        families = await silences.families()
-    finally:
-        await silences.close()
-        await server.close()
+    families = await asked_of(serve)
     assert asked == [
         "/api/v2/alerts?active=false&unprocessed=false&silenced=true&inhibited=true",
         "/api/v2/silences",
