@@ -14,7 +14,7 @@ MOST_HEAD = 256 << 10
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _REQUEST = re.compile(rb"(%s) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])" % _TOKEN)
 _STATUS = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
-_FIELD = re.compile(rb"(%s):[ \t]*([^\x00\r\n]*?)[ \t]*" % _TOKEN)
+_FIELD = re.compile(rb"(%s):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*" % _TOKEN)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _BODILESS = frozenset({204, 304})
 _SWITCHED = 101
@@ -44,7 +44,7 @@ class Fields:
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of that name, lists taken apart."""
-        return [part.strip() for key, value in self.pairs if key == name for part in value.split(b",")]
+        return [part.strip(b" \t") for key, value in self.pairs if key == name for part in value.split(b",")]
 
 
 @dataclass(frozen=True, slots=True)

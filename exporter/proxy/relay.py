@@ -8,6 +8,7 @@ passed on first and understood afterwards.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import socket
@@ -24,7 +25,15 @@ from exporter.proxy.watching import Ending, Exchange, Watcher
 log = logging.getLogger(__name__)
 CONNECT = 10.0  # s to reach the upstream
 HEAD_TIME = 60.0  # s a client may take for the head of a request
-_REASONS = {400: "Bad Request", 405: "Method Not Allowed", 431: "Request Header Fields Too Large", 502: "Bad Gateway"}
+LINGER = 2.0  # s that a client whom we refused may go on sending before it is hung up on
+MOST_ASKED = 1_000  # requests of one connection whose answers are still to come
+_REASONS = {
+    400: "Bad Request",
+    405: "Method Not Allowed",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    502: "Bad Gateway",
+}
 
 
 class Client(asyncio.Protocol):
@@ -45,6 +54,7 @@ class Client(asyncio.Protocol):
         self._tunnel = False
         self._half_closed = False
         self._draining = False
+        self._deaf = False  # refused: what it still sends is thrown away
         self._impatience: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
         self.gone = asyncio.Event()
@@ -56,10 +66,14 @@ class Client(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream server's promise
         transport.set_write_buffer_limits(high=HIGH)
         self.transport = transport
+        # Were we killed, the kernel must break the connection off: an orderly end makes half an answer look whole.
+        _reset_on_close(transport, on=True)
         self._open_ones.add(self)
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
+        if self._deaf:
+            return
         if self._tunnel:
             self._forward(data)
             return
@@ -68,13 +82,17 @@ class Client(asyncio.Protocol):
         except WrongMessageError as error:
             self._refuse(error.status, str(error))
             return
+        if len(self._asked) + sum(piece.head is not None for piece in pieces) > MOST_ASKED:
+            self._refuse(429, f"more than {MOST_ASKED} requests on one connection wait for their answers")
+            return
         for piece in pieces:
             self._pass_on(piece)
         self._hurry()
 
     def eof_received(self) -> bool:
         """The client will send no more; what is on its way to it still arrives."""
-        if not self._asked:
+        if not self._asked or self._deaf:
+            self.close()
             return False
         self._half_closed = True
         for _, exchange in self._asked:
@@ -112,11 +130,11 @@ class Client(asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return False
         self._other = other
+        self.resume()  # first, as what is written now may pause it again
         other.write(b"".join(self._waiting))
         self._waiting.clear()
         if self._half_closed:
             other.no_more()
-        self.resume()
         return True
 
     def method(self) -> str:
@@ -152,10 +170,8 @@ class Client(asyncio.Protocol):
         # A client that closed its side has left, most often: Ollama stops for it, as it would without us.
         broken: Ending = "cancelled" if self._half_closed else "aborted"
         self._end_all("complete" if cleanly and whole else broken)
-        if self.transport is None:
-            return
         if cleanly:
-            self.transport.close()
+            self.close()
         else:
             self.abort()
 
@@ -180,12 +196,13 @@ class Client(asyncio.Protocol):
     def close(self) -> None:
         """Ends, after what was written has gone out."""
         if self.transport is not None:
+            _reset_on_close(self.transport, on=False)
             self.transport.close()
 
     def abort(self) -> None:
         """Ends at once; an answer under way must not look whole."""
         if self.transport is not None:
-            _reset_on_close(self.transport)
+            _reset_on_close(self.transport, on=True)
             self.transport.abort()
 
     # --- the rest ---
@@ -228,26 +245,35 @@ class Client(asyncio.Protocol):
     def _refuse(self, status: int, why: str) -> None:
         """Not passed on: a request the upstream might understand differently."""
         log.info("refused a request: %s", why)
+        others = len(self._asked) - (self._under_way is not None)
+        answering = others > 0 or (self._other is not None and self._other.answering)
         if self._other is not None:
             self._other.abort()
             self._other = None
-        answering = bool(self._asked)
         self._end_all("refused")
-        if answering and self.transport is not None:
-            self.transport.abort()  # an answer is under way: ours must not look like a part of it
+        if answering:
+            self.abort()  # ours must not look like a part of another answer
         else:
             self._say(status, why)
 
     def _say(self, status: int, why: str) -> None:
         """An answer of our own, in the form Ollama's clients read; the connection ends with it."""
+        if self.transport is None or self.transport.is_closing():
+            return
         body = json.dumps({"error": why}).encode()
         head = (
             f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(head.encode() + body)
-            self.transport.close()
+        self.transport.write(head.encode() + body)
+        if self.transport.can_write_eof() and not self._half_closed:
+            # To hang up on a client that is still sending would take the answer from it.
+            self._deaf = True
+            self.transport.write_eof()
+            self.resume()
+            self._loop.call_later(LINGER, self.close)
+        else:
+            self.close()
 
     def _end_all(self, ending: Ending) -> None:
         now = self._loop.time()
@@ -265,8 +291,7 @@ class Client(asyncio.Protocol):
             self._impatience = None
 
     def _lose_patience(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        self.abort()
 
 
 def _parse_request(raw: bytes) -> tuple[RequestHead, Framing]:
@@ -274,11 +299,12 @@ def _parse_request(raw: bytes) -> tuple[RequestHead, Framing]:
     return head, head.framing
 
 
-def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Let the client see a broken connection, not an orderly end that makes half an answer look whole."""
+def _reset_on_close(transport: asyncio.Transport, *, on: bool) -> None:
+    """Whether the connection's end, by us or by the kernel for us, is a reset or in good order."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # it is closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
 
 
 def factory(upstream: Upstream, watcher: Watcher, open_ones: set[Client]) -> Callable[[], Client]:

@@ -64,6 +64,11 @@ class Server(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ended = False
 
+    @property
+    def answering(self) -> bool:
+        """Whether an answer has begun and not ended."""
+        return self._blind or not self._answers.between
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream connection's promise
