@@ -46,8 +46,11 @@ def _alert(alert: Alert) -> Rule:
 
 
 def _people(config: Config) -> list[Rule]:
-    """Who is told by which way of what, where no route says otherwise. A viewer is told what a route sends them."""
-    routes = config.notifications.routes
+    """Who is told by which way of what, where no route says otherwise. A viewer is told what a route sends them.
+
+    A way that no account leads to reaches nobody.
+    """
+    mail, sms, routes = config.notifications.mail, config.notifications.sms, config.notifications.routes
     named = {name for route in routes for name in route.to}
     named |= {name for route in routes for step in route.escalate for name in step.to}
     made = []
@@ -59,8 +62,8 @@ def _people(config: Config) -> list[Rule]:
                 "person",
                 person=person.name,
                 role=person.role,
-                by_mail=", ".join(person.mail_for) if told and person.email else "",
-                by_sms=", ".join(person.sms_for) if told and person.sms else "",
+                by_mail=", ".join(person.mail_for) if told and mail and person.email else "",
+                by_sms=", ".join(person.sms_for) if told and sms and person.sms else "",
                 teams=", ".join(teams),
             )
         )

@@ -56,7 +56,7 @@ notifications:
     )
     found = of(file)
     assert labels(found, "cluster_ai:person:info") == [
-        {"person": "ana", "role": "operator", "by_mail": "critical, warning", "by_sms": "critical"},
+        {"person": "ana", "role": "operator", "by_mail": "critical, warning"},  # no account for SMS
         {"person": "eva", "role": "viewer"},
         {"person": "ivo", "role": "viewer", "by_mail": "critical, warning", "teams": "night"},
     ]
