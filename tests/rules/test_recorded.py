@@ -81,3 +81,18 @@ def test_the_ten_highest_workers_of_each_cluster_are_kept(record: str, tmp_path:
         series,
         {("2m", expr): {'{target="north"}': 10, '{target="south"}': 10}, ("2m", lowest): {"{}": 2}},
     )
+
+
+def test_hosts_and_failing_looks_are_kept_as_pages_read_them(tmp_path: Path):
+    """Two cores, one of them idle; a call that fails every 15 s, and one that never does."""
+    errors = 'dask_cluster_collector_errors_total{system="dask", target="main", collector="tasks", reason='
+    series = {
+        'node_cpu_seconds_total{host="h", cpu="0", mode="idle"}': "0+15x8",
+        'node_cpu_seconds_total{host="h", cpu="1", mode="idle"}': "0x8",
+        f'{errors}"timeout"}}': "0+1x8",
+        f'{errors}"decode"}}': "3x8",
+    }
+    busy, failing = "host:node_cpu_busy:ratio_rate1m", "target_reason:collector_errors:rate1m"
+    labels = '{system="dask", target="main", reason="timeout"}'
+    expected = {("2m", busy): {f'{busy}{{host="h"}}': 0.5}, ("2m", failing): {f"{failing}{labels}": 1 / 15}}
+    check(tmp_path, "workers", series, expected)
