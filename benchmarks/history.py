@@ -121,6 +121,9 @@ def _top() -> Iterator[Series]:
             labels = f'worker="w{number}",host="host-{number % 50}",target="main"'
             yield f"worker:dask_{record}:top10", labels, _during(day), True
     yield "target:dask_transfer_outgoing_bytes:rate1m", 'target="main"', _one, True
+    yield "host:node_cpu_busy:ratio_rate1m", 'host="head"', _gauge(0.4), True
+    for reason in ("timeout", "connection_refused", "decode"):
+        yield "target_reason:collector_errors:rate1m", f'system="dask",target="main",reason="{reason}"', _one, True
 
 
 def _constants(rules: Sequence[dict[str, Any]]) -> Iterator[Series]:

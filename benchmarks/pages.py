@@ -1,4 +1,4 @@
-"""What a page of Grafana asks of Prometheus with 1,000 workers and 30 days of history."""
+"""What pages of Grafana ask of Prometheus with 1,000 workers and 30 days of history, and how long they take to draw."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import yaml
 
 from alert_rules.render import rules
+from benchmarks import drawing
 from benchmarks.history import DAYS, EVERY, RAW, WORKERS, write
 from benchmarks.processes import Client, Process, running
 from benchmarks.table import Row, Table, ms
@@ -34,11 +35,12 @@ _EXAMPLE = Path(__file__).resolve().parents[1] / "provisioning/example.yml"
 
 
 def measure() -> list[Table]:
-    """Each page's slowest query and all of them, then some with recording rules beside the same without."""
+    """Each page's slowest query and all of them, its drawing; some with recording rules and without."""
     everything = rules(load(_EXAMPLE))
     tables = []
     with tempfile.TemporaryDirectory() as folder, _prometheus(Path(folder), everything, DAYS, raw=False) as one:
         tables.append(_pages(Client(one.process.port), one.end))
+        tables.append(drawing.measure(one.process.port, one.end))
     with tempfile.TemporaryDirectory() as folder, _prometheus(Path(folder), everything, _RAW_DAYS, raw=True) as one:
         tables.append(_recorded(Client(one.process.port), one.end, everything))
     return tables
