@@ -33,13 +33,17 @@ CAUSES = (
     Cause("HostDown", same=("host",)),
     # Whose certificate is refused counts as down, and that is why.
     Cause("MonitoringCertificateRefused"),
+    Cause("MonitoringCertificateExpiring", alerts=("MonitoringCertificateExpiringSoon",)),
     Cause("DaskSchedulerDown", system="dask"),
     Cause("OllamaDown", system="ollama"),
     Cause("OpenWebUIDown", system="openwebui"),
     # What a scheduler that does not get to its work brings about.
     Cause(
         "DaskSchedulerLoopBlocked",
-        alerts=("DaskSchedulerLoopSlow", "DaskWorkerSilent", "DaskPartlyBlind", "DaskStalled", "DaskTaskStuck"),
+        alerts=(
+            *("DaskSchedulerLoopSlow", "DaskSchedulerUnsteady", "DaskWorkerSilent"),
+            *("DaskPartlyBlind", "DaskStalled", "DaskTaskStuck"),
+        ),
     ),
     Cause("DaskSchedulerUnsteady", alerts=("DaskSchedulerRestarted", "DaskScatteredDataLost")),
     # Without workers nothing else can go on; many that die are one fault, and memory is why.
@@ -56,7 +60,7 @@ CAUSES = (
     Cause("DaskWorkersPaused", alerts=("DaskWorkerMemoryFull", "DaskWorkerMemoryHigh")),
     Cause("DaskWorkerMemoryFull", alerts=("DaskWorkerMemoryHigh",)),
     Cause("DaskStalled", alerts=("DaskTaskStuck",)),
-    Cause("DaskErrorBudgetBurnFast", alerts=("DaskErrorBudgetBurnSlow", "DaskTasksFailing")),
+    Cause("DaskServiceLevelBurnFast", alerts=("DaskServiceLevelBurnSlow", "DaskTasksFailing")),
     Cause(
         "OllamaGenerationHung", same=("target", "model"), alerts=("OllamaGenerationFailing", "OllamaModelAlwaysBusy")
     ),
@@ -89,6 +93,7 @@ CAUSES = (
     ),
     Cause("MonitoringSmsBridgeDown", same=(), alerts=("MonitoringSmsFailing", "MonitoringHeartbeatFailing")),
     Cause("MonitoringAlertmanagerDown", same=(), alerts=("MonitoringAlertsUndelivered",)),
+    Cause("MonitoringBackupMissing", same=("host",), alerts=("MonitoringBackupLate",)),
     Cause(
         "MonitoringStorageFailing",
         same=(),

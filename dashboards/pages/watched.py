@@ -10,7 +10,7 @@ from dashboards.kit.language import say
 
 _LOOPS = ("DaskSchedulerLoopSlow", "DaskSchedulerLoopBlocked")
 _NATIVE = "MonitoringNativeScrapesFailing"
-_FAILING = ("DaskTasksFailing", "DaskErrorBudgetBurnFast", "DaskErrorBudgetBurnSlow")
+_FAILING = ("DaskTasksFailing", "DaskServiceLevelBurnFast", "DaskServiceLevelBurnSlow")
 _MEMORY = ("HostMemoryHigh", "HostMemoryFull")
 
 WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
@@ -60,10 +60,13 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *("MonitoringProbeFailing", "MonitoringTargetMissing", "MonitoringTargetRemoved"),
             *("MonitoringScrapeSlow", "MonitoringScrapeRefused", "MonitoringSeriesDropped"),
             *("MonitoringCollectorStale", "MonitoringCertificateRefused"),
+            *("MonitoringCertificateExpiring", "MonitoringCertificateExpiringSoon"),
         ),
         "What runs here?": (
             *("MonitoringExporterDown", "MonitoringAlertmanagerDown", "MonitoringSmsBridgeDown"),
             *("MonitoringGrafanaDown", "MonitoringRestarting"),
+            *("MonitoringDatabaseDown", "MonitoringGrafanaDatabaseFailing"),
+            *("MonitoringBackupLate", "MonitoringBackupMissing"),
         ),
         "Config files": ("MonitoringReloadFailed",),
         "Disk used": ("MonitoringStorageFailing", "MonitoringCompactionFailing", "MonitoringHistoryShort"),
