@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.gameday.serving import Server
 
+# Of a mail's subject, of an SMS, and of a mail that the bridge sends in place of an SMS.
+_RESOLVED = re.compile(r"\[?RESOLVED|\[no SMS[^\]]*\] RESOLVED")
 Channel = Literal["mail", "sms", "heartbeat"]
 
 
@@ -34,7 +37,7 @@ class Message:
     @property
     def resolved(self) -> bool:
         """Whether it says that all is mended."""
-        return (self.subject or self.text).lstrip("[").startswith("RESOLVED")
+        return bool(_RESOLVED.match(self.subject or self.text))
 
     @property
     def whole(self) -> str:

@@ -45,6 +45,8 @@ class Scenario(Strict):
     """Alerts, targets and machines that are another matter: what is told of them is not counted."""
     perhaps: dict[str, Channels] = {}
     """Who may be told beside, once: by what fails and is mended again."""
+    twice: dict[str, Channels] = {}
+    """Who may be told twice, by each of a pair of Alertmanagers: docs/gameday.md says when they cannot help it."""
     heartbeat_stops: bool = False
     """Whether the outside service must miss us meanwhile."""
     needs: list[Literal["dask", "ollama", "gpu_ollama", "openwebui", "machine", "disk", "grafana"]] = []

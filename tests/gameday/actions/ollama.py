@@ -13,6 +13,7 @@ import httpx
 from tests.certificates import DAY
 from tests.gameday.actions.registry import action
 from tests.gameday.stage import Stage
+from tests.gameday.systems.gpu_ollama import LASTS
 from tests.gameday.systems.ollama import SECOND
 from tests.real.ollama_server import TINY
 
@@ -116,9 +117,9 @@ async def gpu_ollama(
 
 
 @action
-async def expire_certificate(stage: Stage) -> AsyncIterator[None]:
-    """The certificate of the stand-in with a GPU ended yesterday."""
+async def certificate_ends(stage: Stage, days: int) -> AsyncIterator[None]:
+    """The certificate of the stand-in with a GPU ends in so many days, or has ended."""
     assert stage.gpu_ollama is not None
-    stage.gpu_ollama.certify(-DAY)
+    stage.gpu_ollama.certify(days * DAY)
     yield
-    stage.gpu_ollama.certify(DAY)
+    stage.gpu_ollama.certify(LASTS)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, Future, wait
+from distributed import Client, Future, get_worker, wait
 
 
 def _until_gone(flag: str) -> None:
@@ -31,9 +31,19 @@ def _fail(number: int) -> None:
     raise ValueError(f"task {number} fails as planned")
 
 
-def _hold(megabytes: int, flag: str) -> int:
-    held = [bytearray(b"x" * (1 << 20)) for _ in range(megabytes)]
-    _until_gone(flag)
+def _leak(share: float, flag: str) -> int:
+    """Fills this worker up to a share of its limit, and keeps it when the task is long over."""
+    worker = get_worker()
+    wanted = int(share * worker.memory_manager.memory_limit)
+    held: list[bytearray] = []
+    while worker.monitor.get_process_memory() < wanted:
+        held.append(bytearray(b"x" * (4 << 20)))
+
+    def keep() -> None:
+        _until_gone(flag)
+        held.clear()
+
+    threading.Thread(target=keep, daemon=True).start()
     return len(held)
 
 
@@ -100,9 +110,9 @@ class Work:
         """A task that no worker may run."""
         return self._keep([self._client.submit(_nap, 0.0, key="nowhere-0", resources={"UNICORN": 1})])
 
-    def hold(self, worker: str, megabytes: int) -> int:
-        """A task whose own memory fills a worker."""
-        return self._keep([self._client.submit(_hold, megabytes, self._flag, key="hold-0", workers=[worker])])
+    def leak(self, worker: str, share: float) -> int:
+        """A task that fills a worker with what is no result, and ends."""
+        return int(self._client.submit(_leak, share, self._flag, key="leak-0", workers=[worker]).result())
 
     def results(self, worker: str, megabytes: int, each: int = 4) -> int:
         """Results that fill a worker, which spills those it has no room for."""
