@@ -22,26 +22,6 @@ CELLS = {GREEN: "transparent", GREY: "transparent", AMBER: "#b45309", RED: "#c41
 """What is good in a cell of a table looks like any other; the rest has a background on which Grafana's white letters
 have a contrast of 4.5, which small ones need. No colour has that as letters on both themes."""
 
-TASK_COLORS = {
-    "executing": GREEN,
-    "processing": GREEN,
-    "long-running": "dark-green",
-    "memory": BLUE,
-    "ready": "yellow",
-    "queued": "yellow",
-    "waiting": GREY,
-    "fetch": "light-purple",
-    "flight": "purple",
-    "no-worker": AMBER,
-    "released": "light-blue",
-    "forgotten": "light-blue",
-    "constrained": AMBER,
-    "missing": "dark-orange",
-    "error": RED,
-    "erred": RED,
-}
-"""Dask's states of a task, the same on every page."""
-
 
 @dataclass(frozen=True, slots=True)
 class Levels:
@@ -71,6 +51,8 @@ def above(warning: float, critical: float | None = None, *, worst: str = RED) ->
     return Levels(((None, GREEN), (warning, AMBER), (critical, worst)))
 
 
-def below(enough: float, *, bad: str = RED) -> Levels:
-    """Bad while lower than `enough`, good from there on."""
-    return Levels(((None, bad), (enough, GREEN)))
+def below(enough: float, critical: float | None = None, *, bad: str = RED) -> Levels:
+    """Bad while lower than `enough`, good from there on; with `critical`, amber between the two."""
+    if critical is None or critical >= enough:
+        return Levels(((None, bad), (enough, GREEN)))
+    return Levels(((None, bad), (critical, AMBER), (enough, GREEN)))

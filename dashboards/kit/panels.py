@@ -8,13 +8,14 @@ from types import MappingProxyType
 
 from grafanalib import core
 
+from dashboards.kit.colors import SERIES, overrides
 from dashboards.kit.house import DATASOURCE, GREY, Levels, plain
 from dashboards.kit.language import say
 from dashboards.kit.links import Links
 from dashboards.kit.states import State, mappings, nothing
 from dashboards.kit.targets import Query, or_say, targets
 
-_PALETTE = {"mode": "palette-classic"}
+_EVERYBODY_ELSE = {"mode": "fixed", "fixedColor": SERIES[0]}
 _BY_LEVEL = {"mode": "thresholds"}
 _ABSENT = -9  # no state has this number
 
@@ -41,6 +42,8 @@ def stat(
 
     A tile without a sparkline asks for the present value alone.
     """
+    if not names_only:  # else Grafana would show the query where a pointer rests on the number
+        queries = [query if query.legend else replace(query, legend=title) for query in queries]
     return core.Stat(
         title=say(title),
         description=say(description),
@@ -84,7 +87,6 @@ def timeseries(
     `legend`: `list` below, `table` (below, sorted by the last value, the worst first), or `hidden` for one series.
     `last` narrows the panel to a time of its own, such as `24h`. `colors` are of series by name, where red means ill.
     """
-    legends = {query.legend for query in queries}  # other names of series are values of labels, which nobody translates
     return core.TimeSeries(
         title=say(title),
         description=say(description),
@@ -101,18 +103,12 @@ def timeseries(
         tooltipSort="desc",
         thresholdsStyleMode="dashed" if levels.marked else "off",
         timeFrom=last or None,
-        overrides=[
-            {
-                "matcher": {"id": "byName", "options": say(name) if name in legends else name},
-                "properties": [{"id": "color", "value": {"mode": "fixed", "fixedColor": color}}],
-            }
-            for name, color in colors.items()
-        ],
+        overrides=overrides(queries, colors),
         links=list(links),
         extraJson={
             "fieldConfig": {
                 "defaults": {
-                    "color": _PALETTE,
+                    "color": _EVERYBODY_ELSE,
                     "thresholds": levels.as_json(),
                     "noValue": say(empty),
                     "decimals": decimals,

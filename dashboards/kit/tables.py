@@ -61,15 +61,17 @@ def table(
     empty: str,
     sort: str,
     descending: bool = True,
+    says: str = "",
     links: Links = (),
 ) -> core.Table:
     """A row for each set of labels, as they are now. Each query must give the same labels: those that are columns.
 
-    `sort` is the title of the column that decides what stands first.
+    `sort` is the title of the column that decides what stands first; `says` the label whose column says that the table
+    is empty, the first unless that one's cells are links.
     """
     asking = [column for column in columns if column.query]
     telling = next((column for column in asking if column.field), asking[0])
-    first = next(column.field for column in columns if column.field)
+    first = says or next(column.field for column in columns if column.field)
     queries = [
         Query(or_say(column.query, first, empty) if column is telling else column.query, every=column.every)
         for column in asking

@@ -44,18 +44,13 @@ def parts(system: str, selector: str, limits: Mapping[str, float]) -> Any:
 
 def reasons(system: str, selector: str) -> Any:
     """Why calls failed, a second."""
-    prefix = queries.PREFIX[system]
+    chosen = f'{{system="{system}", {selector}}}'
     return timeseries(
         "Why do looks fail?",
         description="Failed calls to the target, a second, by reason; none is good. timeout: slow or blocked. "
         "unauthorized or forbidden: its key. connection_refused: it is not running. decode: a version we do not know.",
         unit="ops",
-        queries=[
-            Query(
-                f"sum by (target, reason) (rate({prefix}_collector_errors_total{{{selector}}}[$__rate_interval])) > 0",
-                "{{target}}: {{reason}}",
-            )
-        ],
+        queries=[Query(queries.LOOKS_FAILING.format(selector=chosen), "{{target}}: {{reason}}", "15s")],
         levels=plain(),
         empty="none fail",
     )

@@ -14,6 +14,7 @@ from dashboards.kit import (
     Query,
     State,
     above,
+    colors,
     plain,
     row,
     stat,
@@ -21,7 +22,6 @@ from dashboards.kit import (
     timeseries,
     to_page,
 )
-from dashboards.kit.house import TASK_COLORS
 from dashboards.pages import firing, queries
 from dashboards.pages.common import restarts_and_alerts
 
@@ -190,7 +190,7 @@ def _tasks() -> Any:
         levels=plain(),
         empty="no tasks",
         stacked=True,
-        colors=TASK_COLORS,
+        colors=colors.TASKS,
     )
 
 
@@ -231,7 +231,7 @@ def _hosts(limits: Mapping[str, float]) -> Any:
         description="CPU in use on each host, 100 % is all of its cores. Above the line for long: work queues for a "
         "CPU. Low while tasks wait: the bottleneck is elsewhere.",
         unit="percentunit",
-        queries=[Query(queries.CPU.format(more=""), "{{host}}", every="15s")],
+        queries=[Query(queries.CPU.format(selector=""), "{{host}}", every="15s")],
         levels=above(limits["host_cpu_ratio"]),
         empty="no host has a node_exporter",
         maximum=1,

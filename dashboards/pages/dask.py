@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Page, Query, above, plain, row, stat, timeseries, to_page
-from dashboards.kit.house import TASK_COLORS
+from dashboards.kit import Page, Query, above, colors, plain, row, stat, timeseries, to_page
 from dashboards.pages import blind
 from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
 
@@ -95,7 +94,7 @@ def _states() -> Any:
         levels=plain(),
         empty="no tasks, or the scheduler has no /metrics",
         stacked=True,
-        colors=TASK_COLORS,
+        colors=colors.TASKS,
     )
 
 

@@ -9,6 +9,7 @@ from dashboards.kit.house import BLUE
 from dashboards.kit.language import say
 
 SEVERITIES = {"critical": ("critical", RED), "warning": ("warning", AMBER), "info": ("info", BLUE)}
+_PLAIN = {name: (word, GREY) for name, (word, _) in SEVERITIES.items()}  # of what could be: nothing is wrong yet
 PAGES = {
     "dashboard": ("Dashboard", GREY),
     "system": ("System", GREY),
@@ -78,6 +79,7 @@ def now() -> Any:
             *(Column(title=name, field=name, hidden=True) for name in ("severity", "system", *_LINKING)),
         ],
         empty="nothing fires",
+        says="target",
         sort="Severity",
         descending=False,
     )
@@ -110,6 +112,7 @@ def wrong() -> Any:
             ),
         ],
         empty="nothing fires",
+        says="target",
         sort="Severity",
         descending=False,
     )
@@ -136,7 +139,7 @@ def catalogue() -> Any:
         "ignored needs another threshold, or its cause mended.",
         columns=[
             Column(title="Alert", field="alertname", query=info, links=[_runbook(), _rule()], width=290),
-            Column(title="Severity", field="severity", words=SEVERITIES, width=85),
+            Column(title="Severity", field="severity", words=_PLAIN, width=85),
             Column(title="System", field="system", width=110),
             Column(
                 title="Now",
@@ -161,6 +164,7 @@ def catalogue() -> Any:
             Column(title="runbook", field="runbook", hidden=True),
         ],
         empty="no rules",
+        says="system",
         sort="Alert",
         descending=False,
     )

@@ -12,7 +12,7 @@ from dashboards.pages import queries
 
 SELECTED = 'host=~"$host"'
 MORE = f", {SELECTED}"
-CPU = queries.CPU.format(more=MORE)
+CPU = queries.CPU.format(selector=f"{{{SELECTED}}}")
 MEMORY = f"max by (host) ({queries.MEMORY.format(selector=f'{{{SELECTED}}}')})"
 DISK = queries.DISK.format(more=MORE)
 TEMPERATURE = f"max by (host) (node_hwmon_temp_celsius{{{SELECTED}}})"
@@ -96,6 +96,7 @@ def users() -> Any:
             named(f"rate(process_cpu_seconds_total{own}[$__rate_interval])", "job", "monitoring"),
         )
     )
+    largest = f"topk(20, {memory})"
     return table(
         "What uses the hosts?",
         description="The twenty largest of what is known to run: Dask workers, models in main memory (not those on a "
@@ -105,8 +106,15 @@ def users() -> Any:
             Column(title="What", field="what"),
             Column(title="Kind", field="kind", width=120),
             Column(title="Host", field="host"),
-            Column(title="Memory", query=f"topk(20, {memory})", unit="bytes", width=110),
-            Column(title="CPU cores", query=cpu, unit="none", decimals=2, width=110, every=SLOW),
+            Column(title="Memory", query=largest, unit="bytes", width=110),
+            Column(
+                title="CPU cores",
+                query=f"({cpu}) and on ({by}) {largest}",
+                unit="none",
+                decimals=2,
+                width=110,
+                every=SLOW,
+            ),
         ],
         empty="nothing known runs there",
         sort="Memory",

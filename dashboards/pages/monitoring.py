@@ -9,6 +9,7 @@ from dashboards.kit import UP_DOWN, Column, Query, above, plain, state_timeline,
 from dashboards.pages import queries
 
 SLOW = "15s"
+_NATIVE = 20
 
 
 def scrapes() -> Any:
@@ -28,23 +29,30 @@ def scrapes() -> Any:
 def targets(limits: Mapping[str, float]) -> Any:
     """Each scrape and its cost."""
     by = "job, instance, host, target"
+    native = f'topk({_NATIVE}, scrape_duration_seconds{{job="native"}})'
+    listed = f'(up{{job!="native"}} or up == 0 or {native})'
+
+    def of(expr: str) -> str:
+        return f"max by ({by}) ({expr} and on ({by}) {listed})"
+
     return table(
         "What is scraped, and what does it cost?",
         description="Every scrape target: whether the last scrape worked, how long it took, how many series it "
-        "brought. Down ones stand first. A scrape near its limit (4.5 s for probes) will soon fail.",
+        f"brought. Down ones stand first. Of Dask's own pages (native) that answer, the {_NATIVE} slowest. A scrape "
+        "near its limit (4.5 s for probes) will soon fail.",
         columns=[
             Column(title="Job", field="job"),
             Column(title="Address", field="instance", width=150),
             Column(title="Target", field="target"),
             Column(title="Host", field="host"),
-            Column(title="State", query=f"max by ({by}) (up)", states=UP_DOWN),
+            Column(title="State", query=of("up"), states=UP_DOWN),
             Column(
                 title="Took",
-                query=f"max by ({by}) (scrape_duration_seconds)",
+                query=of("scrape_duration_seconds"),
                 unit="s",
                 levels=above(limits["target_scrape_seconds"], limits["target_scrape_seconds_critical"]),
             ),
-            Column(title="Series", query=f"max by ({by}) (scrape_samples_post_metric_relabeling)", unit="short"),
+            Column(title="Series", query=of("scrape_samples_post_metric_relabeling"), unit="short"),
         ],
         empty="Prometheus scrapes nothing: is this its data source?",
         sort="State",
@@ -102,10 +110,6 @@ def health(limits: Mapping[str, float]) -> list[Any]:
     took = " or ".join(
         f"max by (system, target) ({prefix}_scrape_duration_seconds)" for prefix in queries.PREFIX.values()
     )
-    failed = " or ".join(
-        f"sum by (system, target, reason) (rate({prefix}_collector_errors_total[$__rate_interval])) > 0"
-        for prefix in queries.PREFIX.values()
-    )
     return [
         timeseries(
             "How long does a look at a target take?",
@@ -122,7 +126,7 @@ def health(limits: Mapping[str, float]) -> list[Any]:
             "unauthorized, forbidden: its key. connection_refused: it is not running. `cluster-ai doctor` says what "
             "to do.",
             unit="ops",
-            queries=[Query(failed, "{{target}}: {{reason}}")],
+            queries=[Query(queries.LOOKS_FAILING.format(selector=""), "{{target}}: {{reason}}", SLOW)],
             levels=plain(),
             empty="none fail",
         ),

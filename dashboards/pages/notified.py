@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from dashboards.kit import Query, plain, timeseries
-from dashboards.kit.house import GREEN, RED
+from dashboards.kit.colors import VERMILION
+from dashboards.kit.house import GREEN
 
 # What Alertmanager gave up, and people whom the bridge reached neither by SMS nor by mail.
 FAILED = """sum(round(increase(alertmanager_notifications_failed_total[{window}]))
@@ -74,7 +75,7 @@ def by_sms() -> list[Any]:
             ],
             levels=plain(),
             empty="no SMS within the hour",
-            colors={"told neither by SMS nor by mail": RED},
+            colors={"told neither by SMS nor by mail": VERMILION},
         ),
         timeseries(
             "How fast do SMS leave?",

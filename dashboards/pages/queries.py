@@ -33,7 +33,9 @@ FIRING = 'count(ALERTS{{alertstate="firing", severity="{severity}"}}) or sum(pro
 """0 when there are rules and none fires; nothing when there are no rules, which is not the same."""
 # Open WebUI's tables are read once a minute (`refresh`), so a shorter window would see steps, not a rate.
 TOKENS_PER_SECOND = "sum by ({by}) (rate(openwebui_model_tokens_seen_total{{{selector}}}[5m]))"
-CPU = '1 - avg by (host) (rate(node_cpu_seconds_total{{mode="idle"{more}}}[$__rate_interval]))'
+CPU = "max by (host) (host:node_cpu_busy:ratio_rate1m{selector})"
+LOOKS_FAILING = "max by (system, target, reason) (target_reason:collector_errors:rate1m{selector})"
+"""A second; nothing while none fails."""
 MEMORY = "1 - node_memory_MemAvailable_bytes{selector} / node_memory_MemTotal_bytes{selector}"
 # Space that only root may use counts as used; pseudo file systems have no disk to fill.
 FILESYSTEMS = 'fstype!~"tmpfs|ramfs|squashfs|overlay|iso9660|fuse.*"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Page, Query, State, above, plain, row, stat, text
+from dashboards.kit import Page, Query, State, above, below, plain, row, stat, text
 from dashboards.kit.house import AMBER, GREEN, RED
 from dashboards.kit.language import say
 from dashboards.pages import configured
@@ -28,10 +28,13 @@ the exporter takes changed targets by itself when it is sent a SIGHUP.
 `cluster-ai doctor` says what would make monitoring fail or mislead, `cluster-ai alerts routes` who would be told of an
 alert, `cluster-ai alerts test` whether it reaches them.
 """
+_CERTIFICATES = [
+    f"{who}_tls_certificate_expiry_timestamp_seconds" for who in ("dask", "ollama", "openwebui", "cluster_ai_exporter")
+]
 _READ = (State(0, "Old one in use", RED), State(1, "As written", GREEN))
 
 
-def page(_limits: Mapping[str, float]) -> Page:
+def page(limits: Mapping[str, float]) -> Page:
     """Targets and versions, then people and the numbers in force, and where each is changed."""
     return Page(
         uid="settings",
@@ -40,10 +43,10 @@ def page(_limits: Mapping[str, float]) -> Page:
         refresh="15s",
         rows=[
             row(3, *_configuration()),
-            row(3, *_kept()),
+            row(3, *_kept(limits)),
             row(8, configured.watched(), configured.services(), widths=(14, 10)),
             row(6, configured.people(), configured.ways(), widths=(14, 10)),
-            row(13, configured.numbers(), text("Where is it changed?", say(_CHANGES))),
+            row(15, configured.numbers(), text("Where is it changed?", say(_CHANGES))),
         ],
         annotations=restarts_and_alerts(),
     )
@@ -118,7 +121,7 @@ def _configuration() -> list[Any]:
     ]
 
 
-def _kept() -> list[Any]:
+def _kept(limits: Mapping[str, float]) -> list[Any]:
     return [
         stat(
             "Metrics kept for",
@@ -163,20 +166,23 @@ def _kept() -> list[Any]:
             empty="not told",
         ),
         stat(
-            "Alertmanagers",
-            description="Alertmanagers that Prometheus sends to. None: alerts reach nobody.",
-            unit="none",
-            queries=[Query("min(prometheus_notifications_alertmanagers_discovered)")],
-            levels=plain(),
-            states=[State(0, "None", RED)],
-            empty="not scraped",
+            "Certificates",
+            description="Time until the first certificate of a target or of our own exporter ends. From then on it is "
+            "refused and we are blind: renew it before, or see why what renews it does not.",
+            unit="s",
+            queries=[Query(f"min({' or '.join(_CERTIFICATES)}) - time()")],
+            levels=below(limits["certificate_expiring_soon_seconds"], limits["certificate_expiring_seconds"]),
+            empty="no TLS configured",
+            decimals=1,
         ),
         stat(
-            "Silences",
-            description="Silences in force; the Alerts page leads to them.",
-            unit="none",
-            queries=[Query('sum(alertmanager_silences{state="active"})')],
-            levels=plain(),
-            empty="no Alertmanager",
+            "Last backup",
+            description="Age of the last backup that worked, of the host whose is oldest. One that is missed is no "
+            "harm yet; the backup's own log says why it failed.",
+            unit="s",
+            queries=[Query("time() - min(cluster_ai_backup_last_success_timestamp_seconds)")],
+            levels=above(limits["backup_age_seconds"], limits["backup_age_seconds_critical"]),
+            empty="no backups configured",
+            decimals=1,
         ),
     ]

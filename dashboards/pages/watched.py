@@ -60,15 +60,15 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
             *("MonitoringProbeFailing", "MonitoringTargetMissing", "MonitoringTargetRemoved"),
             *("MonitoringScrapeSlow", "MonitoringScrapeRefused", "MonitoringSeriesDropped"),
             *("MonitoringCollectorStale", "MonitoringCertificateRefused"),
-            *("MonitoringCertificateExpiring", "MonitoringCertificateExpiringSoon"),
         ),
         "What runs here?": (
             *("MonitoringExporterDown", "MonitoringAlertmanagerDown", "MonitoringSmsBridgeDown"),
             *("MonitoringGrafanaDown", "MonitoringRestarting"),
             *("MonitoringDatabaseDown", "MonitoringGrafanaDatabaseFailing"),
-            *("MonitoringBackupLate", "MonitoringBackupMissing"),
         ),
         "Config files": ("MonitoringReloadFailed",),
+        "Certificates": ("MonitoringCertificateExpiring", "MonitoringCertificateExpiringSoon"),
+        "Last backup": ("MonitoringBackupLate", "MonitoringBackupMissing"),
         "Disk used": ("MonitoringStorageFailing", "MonitoringCompactionFailing", "MonitoringHistoryShort"),
     },
     "dask": {

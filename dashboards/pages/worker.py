@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Page, Query, State, above, choice, plain, row, stat, state_timeline, timeseries, to_page
-from dashboards.kit.house import AMBER, GREEN, TASK_COLORS
+from dashboards.kit import (
+    Page,
+    Query,
+    State,
+    above,
+    choice,
+    colors,
+    plain,
+    row,
+    stat,
+    state_timeline,
+    timeseries,
+    to_page,
+)
+from dashboards.kit.house import AMBER, GREEN
 from dashboards.pages.common import restarts_and_alerts
 
 _SELECTED = 'target="$dask", worker="$worker"'
@@ -39,7 +52,8 @@ def _of(metric: str) -> str:
 
 
 def _tiles(limits: Mapping[str, float]) -> list[Any]:
-    info = f"max by (address, host) (dask_cluster_worker_info{{{_SELECTED}}})"
+    # The last seen of several of that name: the one before was perhaps restarted a moment ago.
+    info = f"topk(1, max by (address, host) (timestamp(dask_cluster_worker_info{{{_SELECTED}}})))"
     return [
         stat(
             "Where",
@@ -129,7 +143,7 @@ def _tasks() -> Any:
         levels=plain(),
         empty="no tasks",
         stacked=True,
-        colors=TASK_COLORS,
+        colors=colors.TASKS,
     )
 
 

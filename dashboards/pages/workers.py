@@ -13,6 +13,7 @@ from dashboards.pages.work import BY, CLUSTER, WORKER
 
 _GIVEN = f"dask_cluster_worker_processing_tasks{{{CLUSTER}}}"
 _IDLE = f"{_GIVEN} == 0"
+_LISTED = 100
 
 
 def page(limits: Mapping[str, float]) -> Page:
@@ -147,49 +148,49 @@ def _workers(limits: Mapping[str, float]) -> Any:
     def of(metric: str) -> str:
         return f"max by ({BY}) (dask_cluster_worker_{metric}{{{WORKER}}})"
 
+    full = f"{of('memory_rss_bytes')} / {of('memory_limit_bytes')}"
+    odd = f'max by ({BY}) (dask_cluster_worker_status{{status!="running", {WORKER}}} == 1)'
+    listed = f"(topk by (target) ({_LISTED}, {full} or {of('threads')} * 0) or {odd})"
+
+    def column(title: str, expr: str, unit: str = "none", **looks: Any) -> Column:
+        return Column(title=title, query=f"{expr} and on ({BY}) {listed}", unit=unit, **looks)
+
     memory = above(limits["dask_worker_memory_ratio"], limits["dask_worker_memory_ratio_critical"])
     to_worker = to_page("worker", "This worker", dask=cell("Cluster"), worker=cell("Worker"))
     return table(
         "How is each worker?",
-        description="Every worker as it is now, the fullest first. Memory is of its limit: managed are task results, "
-        "unmanaged is all else (code, leaks, what running tasks use), spilled lies on disk. Much unmanaged memory that "
-        "stays when a worker idles is a leak: restart it. A high `Last seen` means that the scheduler no longer hears "
-        "it.",
+        description="Every worker as it is now, the fullest first; of a cluster with more than "
+        f"{_LISTED} the {_LISTED} fullest and all that are not running: choose a host above to see all of its. Memory "
+        "is of its limit: managed are task results, unmanaged is all else (code, leaks, what running tasks use), "
+        "spilled lies on disk. Much unmanaged memory that stays when a worker idles is a leak: restart it. A high "
+        "`Last seen` means that the scheduler no longer hears it.",
         columns=[
             Column(title="Worker", field="worker", links=[to_worker], width=170),
             Column(title="Cluster", field="target"),
             Column(title="Host", field="host"),
-            Column(
-                title="Status",
+            column(
+                "Status",
+                f"max by ({BY}, status) (dask_cluster_worker_status{{{WORKER}}} == 1)",
                 field="status",
-                query=f"max by ({BY}, status) (dask_cluster_worker_status{{{WORKER}}} == 1)",
             ),
-            Column(title="Threads", query=of("threads"), unit="none"),
-            Column(title="CPU", query=f"{of('cpu_ratio')} / {of('threads')}", unit="percentunit", decimals=0),
-            Column(
-                title="Memory",
-                query=f"{of('memory_rss_bytes')} / {of('memory_limit_bytes')}",
-                unit="percentunit",
-                decimals=0,
-                levels=memory,
-                gauge=True,
-                width=170,
-            ),
-            Column(title="Managed", query=of("memory_managed_bytes"), unit="bytes", decimals=0),
-            Column(title="Unmanaged", width=100, query=of("memory_unmanaged_bytes"), unit="bytes", decimals=0),
-            Column(title="Spilled", query=of("disk_spilled_bytes"), unit="bytes", decimals=0),
-            Column(title="Tasks", query=of("processing_tasks"), unit="none"),
-            Column(
-                title="Oldest",
-                query=of("oldest_processing_task_seconds"),
-                unit="s",
+            column("Threads", of("threads")),
+            column("CPU", f"{of('cpu_ratio')} / {of('threads')}", "percentunit", decimals=0),
+            column("Memory", full, "percentunit", decimals=0, levels=memory, gauge=True, width=170),
+            column("Managed", of("memory_managed_bytes"), "bytes", decimals=0),
+            column("Unmanaged", of("memory_unmanaged_bytes"), "bytes", decimals=0, width=100),
+            column("Spilled", of("disk_spilled_bytes"), "bytes", decimals=0),
+            column("Tasks", of("processing_tasks")),
+            column(
+                "Oldest",
+                of("oldest_processing_task_seconds"),
+                "s",
                 decimals=0,
                 levels=above(limits["dask_oldest_task_seconds"], worst=AMBER),
             ),
-            Column(
-                title="Last seen",
-                query=f"clamp_min(time() - {of('last_seen_timestamp_seconds')}, 0)",
-                unit="s",
+            column(
+                "Last seen",
+                f"clamp_min(time() - {of('last_seen_timestamp_seconds')}, 0)",
+                "s",
                 decimals=0,
                 levels=above(limits["dask_worker_silent_seconds"]),
             ),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dashboards.kit import AMBER, GREEN, RED, Column, Query, above, choice, plain, row, stat, table, text, timeseries
-from dashboards.kit.house import TASK_COLORS
+from dashboards.kit.colors import TASKS, VERMILION
 from tests.dashboards.reading import named, panels
 
 LOOKS = {"description": "What good looks like and what to do.", "unit": "none", "levels": plain(), "empty": "none"}
@@ -82,4 +82,4 @@ def test_a_tile_without_a_value_is_grey_and_says_a_word(pair):
 
 
 def test_failed_tasks_alone_are_red():
-    assert {state for state, color in TASK_COLORS.items() if color == RED} == {"error", "erred"}
+    assert {state for state, color in TASKS.items() if color == VERMILION} == {"error", "erred"}

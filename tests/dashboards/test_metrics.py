@@ -21,10 +21,13 @@ each_query = pytest.mark.parametrize("asked", list(queries()), ids=str)
 
 
 def ours() -> frozenset[str]:
-    """Names of the goldens' samples, the exporter's own metrics in docs/metrics.md, the bridge's, and of rules."""
+    """Names of the goldens' samples, of docs/metrics.md what is the exporter's own and every system's, and of rules."""
     text = "".join(path.read_text() for path in (ROOT / "tests/golden").glob("*/*.txt"))
     samples = re.findall(r"^([a-z_0-9]+)[{ ]", text, re.MULTILINE)
-    own = re.findall(r"`(cluster_ai_\w+)`", (ROOT / "docs/metrics.md").read_text())
+    page = (ROOT / "docs/metrics.md").read_text()
+    own = re.findall(r"`(cluster_ai_\w+)`", page)
+    of_each = re.findall(r"`<system>(_\w+)`", page)
+    own += [f"{system}{name}" for system in ("dask", "ollama", "openwebui") for name in of_each]
     rules = "".join(render.rules(load(ROOT / "provisioning/example.yml")).values())
     recorded = re.findall(r"record: (\S+)", rules)
     bridge = re.findall(r"^(cluster_ai_\w+)", Metrics().text(openmetrics=False), re.MULTILINE)

@@ -11,7 +11,8 @@ import pytest
 from alert_rules import links, runbooks
 from alert_rules.thresholds import defaults
 from dashboards.build import HOME, documents
-from dashboards.kit.house import DATASOURCE, UID_PREFIX
+from dashboards.kit.colors import SERIES
+from dashboards.kit.house import DATASOURCE, GREY, UID_PREFIX
 from dashboards.kit.links import MAIN
 from tests.dashboards.reading import PAGES, Asked, named, of_variable, panels, queries, substituted
 
@@ -73,6 +74,17 @@ def test_panel_rules(pair):
         assert all(units[title] for field, title in named_after.items() if field.startswith("Value"))
     else:
         assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+@each_panel
+def test_lines_have_colours_that_everybody_tells_apart(pair):
+    """Not Grafana's own palette, in which green stands beside red."""
+    _, panel = pair
+    if panel["type"] == "timeseries":
+        sides = [properties(side) for side in panel["fieldConfig"]["overrides"]]
+        modes = [panel["fieldConfig"]["defaults"]["color"], *(side["color"] for side in sides if "color" in side)]
+        assert {mode["mode"] for mode in modes} == {"fixed"}
+        assert {mode["fixedColor"] for mode in modes} <= {*SERIES, GREY}
 
 
 def properties(override):

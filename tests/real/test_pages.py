@@ -22,10 +22,10 @@ from tests.real.test_stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 # What the demo does not have: an Ollama and an Open WebUI (one may run on this machine), GPUs, sensors, anything that
-# fires or fired but the Watchdog, people with an address and ways to them, prices.
+# fires or fired but the Watchdog, backups, people with an address and ways to them, prices.
 ABSENT = (
     r"ollama_|openwebui_|ALERTS|DCGM_|nvidia_|node_hwmon_"
-    r"|cluster_ai_(sms|heartbeat|alert)|cluster_ai:(alert_|person|way|worker_price)"
+    r"|cluster_ai_(sms|heartbeat|alert|backup)|cluster_ai:(alert_|person|way|worker_price)"
 )
 # Only while something is wrong, or once something was sent.
 NOTHING_WRONG = ("Which looks fail, and why?", "Why do looks fail?", "Do messages go out?", "Who spills to disk?")
