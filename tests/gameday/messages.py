@@ -70,7 +70,7 @@ class MailServer:
         self.port = port
         self.refused = 0
         self.answer: str | None = None
-        """In place of "250 OK", such as "451 try later"."""
+        """In place of "250 OK" to a sender, such as "451 try later"."""
         self._ledger = ledger
         self._controller: Controller | None = None
 
@@ -84,10 +84,18 @@ class MailServer:
             self._controller.stop()
             self._controller = None
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 -- aiosmtpd's
+    # Alertmanager before 0.28 does not read the answer to the mail itself, so it is refused at its first line.
+    async def handle_MAIL(  # noqa: N802 -- aiosmtpd's
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         if self.answer is not None:
             self.refused += 1
             return self.answer
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         parsed = email.message_from_bytes(content, _class=EmailMessage, policy=email.policy.default)
         body = parsed.get_body(("plain", "html"))
