@@ -19,8 +19,11 @@ _END = 4096
 # A piece of an answer, and what looks like one but is empty.
 _TOKENS = tuple(
     (b'"%s":"' % name, b'"%s":""' % name)
-    for name in (b"response", b"content", b"thinking", b"reasoning", b"text", b"partial_json", b"delta")
+    for name in (b"response", b"content", b"thinking", b"reasoning", b"text", b"partial_json")
 )
+# OpenAI's responses say everything again at the end, as `text`.
+_RESPONSES_TOKENS = ((b'"delta":"', b'"delta":""'),)
+RESPONSES = "/v1/responses"
 # A line with one of these says more than a token.
 _TELLING = re.compile(
     rb'"done":true|"usage"|"finish_reason":"|"stop_reason":"|"error"|"tool_calls"|"tool_use"|"function_call"|"model_length"'
@@ -57,9 +60,10 @@ class Timing:
 class Streamed:
     """An answer in lines: objects of their own (Ollama), or `data:` lines of events (OpenAI, Anthropic)."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: str = "") -> None:
         self.facts = Facts()
         self.timing = Timing()
+        self._tokens = _RESPONSES_TOKENS if endpoint == RESPONSES else _TOKENS
         self._partial: list[bytes] = []
         self._kept = 0  # bytes of it
         self._skipping = False  # inside a line too long to keep
@@ -96,7 +100,7 @@ class Streamed:
         if self.timing.first is None:
             self._until_first_token(lines, now)
         else:
-            self.timing.came(_count(lines), now)
+            self.timing.came(self._count(lines), now)
         if _TELLING.search(lines):
             for line in lines.splitlines():
                 if _TELLING.search(line):
@@ -111,9 +115,12 @@ class Streamed:
                 if self.facts.model is None and isinstance(said.get("model"), str):
                     self.facts.model = said["model"]
                 if has_token(said):
-                    self.timing.came(max(_count(lines[begin:]), 1), now)
+                    self.timing.came(max(self._count(lines[begin:]), 1), now)
                     return
             begin = end
+
+    def _count(self, lines: bytes) -> int:
+        return sum(lines.count(full) - lines.count(empty) for full, empty in self._tokens)
 
     def _note(self, line: bytes) -> None:
         said = _object(line)
@@ -148,10 +155,6 @@ class Whole:
 def _numbers(data: bytes) -> dict[str, Any]:
     """What the end of a long answer says; its beginning, such as vectors, is not of interest."""
     return {name.decode(): int(value) for name, value in _NUMBER.findall(data)}
-
-
-def _count(lines: bytes) -> int:
-    return sum(lines.count(full) - lines.count(empty) for full, empty in _TOKENS)
 
 
 def _object(line: bytes) -> dict[str, Any] | None:

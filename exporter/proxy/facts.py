@@ -77,7 +77,9 @@ def has_token(said: Mapping[str, Any]) -> bool:
     """Whether an object of a stream brings something of the model's: text, thought or a tool call."""
     message = said.get("message")
     for part in (said, message if isinstance(message, dict) else {}):
-        if any(part.get(key) for key in ("response", "content", "thinking", "tool_calls")) and "usage" not in part:
+        values = (part.get(key) for key in ("response", "content", "thinking", "tool_calls"))
+        # OpenAI's responses have an object called response, from their first event on.
+        if any(value and isinstance(value, str | list) for value in values) and "usage" not in part:
             return True
     return any(map(_choice_has_token, _dicts(said.get("choices")))) or _event_has_token(said)
 

@@ -89,7 +89,7 @@ class Seen:
         self._answer = head
         if self._endpoint in MODEL_ENDPOINTS:
             kind = (head.fields.get(b"content-type") or b"").decode("latin-1").partition(";")[0].strip()
-            self._body = Streamed() if kind in _STREAMS else Whole()
+            self._body = Streamed(self._endpoint) if kind in _STREAMS else Whole()
 
     def received(self, content: list[bytes], now: float) -> None:
         """See Exchange."""

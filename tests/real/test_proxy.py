@@ -6,8 +6,6 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from tests.compose.running import until
-from tests.ports import free_port
+from tests.exporter.proxy.process import Proxied
+from tests.exporter.proxy.process import proxied as before
 from tests.real.ollama_server import OllamaServer, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -55,34 +53,6 @@ REQUESTS = {
 }
 
 
-class Proxied:
-    """`cluster-ai proxy` before an Ollama."""
-
-    def __init__(self, folder: Path, ollama: OllamaServer) -> None:
-        self.port, self.metrics_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        config = {
-            "targets": {"ollama": [{"name": "gpu", "url": ollama.url, "proxy": {"listen": f"127.0.0.1:{self.port}"}}]},
-            "services": {"ollama_proxy": f"127.0.0.1:{self.metrics_port}"},
-        }
-        file = folder / "cluster-ai.yml"
-        file.write_text(yaml.safe_dump(config))
-        self.process = subprocess.Popen([sys.executable, "-m", "provisioning.cli", "proxy", "--config", str(file)])
-        until(self._ready, "the proxy answers")
-
-    def _ready(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.metrics_port}/-/ready", trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    def value(self, name: str, *labels: str) -> float:
-        """The sum of the samples whose labels contain all of these."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False).text
-        lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in labels))
-
-
 @pytest.fixture(scope="module")
 def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
     with running(tmp_path_factory.mktemp("ollama")) as server:
@@ -92,12 +62,8 @@ def ollama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaServer]:
 
 @pytest.fixture
 def proxied(tmp_path: Path, ollama: OllamaServer) -> Iterator[Proxied]:
-    made = Proxied(tmp_path, ollama)
-    try:
+    with before(tmp_path, ollama.url) as made:
         yield made
-    finally:
-        made.process.terminate()
-        made.process.wait(20)
 
 
 def raw_request(method: str, path: str, body: dict[str, Any] | None) -> bytes:

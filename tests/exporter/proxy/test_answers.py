@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.proxy import answers
 from exporter.proxy.answers import Streamed, Whole
+from tests.exporter.proxy.recorded import FIXTURES
 
 NATIVE = [{"model": "m", "message": {"role": "assistant", "content": text}, "done": False} for text in ("a", "b", "c")]
 LAST = {
@@ -58,6 +59,15 @@ def test_the_first_token_is_the_first_content_not_the_first_byte():
     assert stream.timing.first == 3.0
     stream.feed([text(NATIVE[:2])], 5.0)
     assert stream.timing.gaps == [(1.0, 2)]
+
+
+def test_a_response_of_openais_begins_with_its_first_delta_and_its_end_says_nothing_new():
+    stream = Streamed("/v1/responses")
+    for number, event in enumerate((FIXTURES / "responses-stream.txt").read_bytes().split(b"\n\n")[:-1]):
+        stream.feed([event + b"\n\n"], float(number))
+    assert stream.timing.first == 4.0
+    assert stream.timing.gaps == [(1.0, 1), (1.0, 1)]
+    assert (stream.facts.input_tokens, stream.facts.output_tokens) == (7, 3)
 
 
 def test_zeros_that_ollama_leaves_out_are_zeros_when_it_has_ended():
