@@ -17,6 +17,7 @@ from tests.gameday.actions import ACTIONS
 from tests.gameday.messages import Message
 from tests.gameday.people import ADDRESSES
 from tests.gameday.scenario import Scenario
+from tests.gameday.stack import PEER_TIMEOUT
 from tests.gameday.stage import Stage
 from tests.gameday.waiting import until
 from tests.gameday.watching import Episode, Watch
@@ -214,7 +215,15 @@ class Play:
         return not message.resolved or any(one.name in message.whole or one.summary in message.whole for one in since)
 
     def _told(self) -> Counter[tuple[str, str]]:
-        return Counter(map(_to, (one for one in self._messages() if not one.resolved)))
+        return Counter(map(_to, (one for one in self._messages() if not one.resolved and not self._overtaken(one))))
+
+    def _overtaken(self, message: Message) -> bool:
+        """Whether one of the pair told it a moment after the other had told its end, which docs/gameday.md explains."""
+        begins = message.at - PEER_TIMEOUT / self._stage.factor - 1
+        over = self._over()
+        return (message.channel == "mail" and over is not None and over < message.at) and any(
+            one.resolved and one.to == message.to and begins < one.at <= message.at for one in self._messages()
+        )
 
     def _judge(self) -> None:
         result, scenario = self.result, self.scenario
@@ -263,7 +272,10 @@ class Play:
 
     def _most(self, who: tuple[str, str]) -> int:
         """How many messages are not too many."""
-        return 2 if who in _pairs(self.scenario.twice) else 1
+        again = who in _pairs(self.scenario.twice) or any(
+            _to(one) == who for one in self._messages() if not one.resolved and self._overtaken(one)
+        )
+        return 2 if again else 1
 
     def _problem(self, text: str) -> None:
         self.result.problems.append(text)

@@ -25,7 +25,7 @@ from tests.gameday.scaling import scale_files
 
 SECOND = "alertmanager-2"
 _NO_CLUSTER = "--cluster.listen-address="
-_PEER_TIMEOUT = 15.0  # s, Alertmanager's default
+PEER_TIMEOUT = 15.0  # s, Alertmanager's default
 _HANDING_OVER = 10.0  # s, how long Prometheus tries, its default
 # Prometheus's own, in s: how often it says an alert again, and how long a series counts after its last sample.
 _FLAGS = {"rules.alert.resend-delay": 60.0, "query.lookback-delta": 300.0}
@@ -94,7 +94,7 @@ def _paired(service: Service, own: Address, other: Address, factor: float) -> Se
         f"{_NO_CLUSTER}{own}",
         f"--cluster.advertise-address={own}",
         f"--cluster.peer={other}",
-        f"--cluster.peer-timeout={round(_PEER_TIMEOUT / factor * 1000)}ms",
+        f"--cluster.peer-timeout={round(PEER_TIMEOUT / factor * 1000)}ms",
     ]
     return dataclasses.replace(service, command=(*kept, *cluster))
 
