@@ -207,7 +207,15 @@ class Play:
 
     def _messages(self) -> list[Message]:
         found = self._stage.ledger.since(self._begun)
-        return [one for one in found if one.channel != "heartbeat" and self._concerns(one.whole) and self._of_now(one)]
+        return [one for one in found if one.channel != "heartbeat" and self._is_about(one) and self._of_now(one)]
+
+    def _is_about(self, message: Message) -> bool:
+        """By what it says first: a mail goes on with all else that ails the same system, and what has ended there."""
+        if self.scenario.lingers:
+            return self._concerns(message.whole)
+        if message.resolved and self.scenario.alert and self.scenario.alert in message.whole:
+            return not any(subject in message.whole for subject in self._lingering)
+        return self._concerns(message.subject or message.text)
 
     def _of_now(self, message: Message) -> bool:
         """Not the late end of an earlier scenario's alert, which would name nothing that fired since."""
