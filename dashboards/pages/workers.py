@@ -145,15 +145,22 @@ def _at_work(limits: Mapping[str, float]) -> list[Any]:
 
 
 def _workers(limits: Mapping[str, float]) -> Any:
-    def of(metric: str) -> str:
-        return f"max by ({BY}) (dask_cluster_worker_{metric}{{{WORKER}}})"
+    def each(metric: str, more: str = "") -> str:
+        return f"dask_cluster_worker_{metric}{{{WORKER}{more}}}"
 
-    full = f"{of('memory_rss_bytes')} / {of('memory_limit_bytes')}"
-    odd = f'max by ({BY}) (dask_cluster_worker_status{{status!="running", {WORKER}}} == 1)'
-    listed = f"(topk by (target) ({_LISTED}, {full} or {of('threads')} * 0) or {odd})"
+    # Narrowed before anything is worked out of it: a thousand workers a column are dear.
+    full = f"{each('memory_rss_bytes')} / {each('memory_limit_bytes')} or {each('threads')} * 0"
+    odd = each("status", ', status!="running"') + " == 1"
+    listed = f"(topk by (target) ({_LISTED}, {full}) or {odd})"
+
+    def of(metric: str) -> str:
+        return f"max by ({BY}) ({each(metric)} and on ({BY}) {listed})"
+
+    def ratio(metric: str, whole: str) -> str:
+        return f"max by ({BY}) ({each(metric)} / {each(whole)} and on ({BY}) {listed})"
 
     def column(title: str, expr: str, unit: str = "none", **looks: Any) -> Column:
-        return Column(title=title, query=f"{expr} and on ({BY}) {listed}", unit=unit, **looks)
+        return Column(title=title, query=expr, unit=unit, **looks)
 
     memory = above(limits["dask_worker_memory_ratio"], limits["dask_worker_memory_ratio_critical"])
     to_worker = to_page("worker", "This worker", dask=cell("Cluster"), worker=cell("Worker"))
@@ -170,12 +177,20 @@ def _workers(limits: Mapping[str, float]) -> Any:
             Column(title="Host", field="host"),
             column(
                 "Status",
-                f"max by ({BY}, status) (dask_cluster_worker_status{{{WORKER}}} == 1)",
+                f"max by ({BY}, status) (({each('status')} == 1) and on ({BY}) {listed})",
                 field="status",
             ),
             column("Threads", of("threads")),
-            column("CPU", f"{of('cpu_ratio')} / {of('threads')}", "percentunit", decimals=0),
-            column("Memory", full, "percentunit", decimals=0, levels=memory, gauge=True, width=170),
+            column("CPU", ratio("cpu_ratio", "threads"), "percentunit", decimals=0),
+            column(
+                "Memory",
+                ratio("memory_rss_bytes", "memory_limit_bytes"),
+                "percentunit",
+                decimals=0,
+                levels=memory,
+                gauge=True,
+                width=170,
+            ),
             column("Managed", of("memory_managed_bytes"), "bytes", decimals=0),
             column("Unmanaged", of("memory_unmanaged_bytes"), "bytes", decimals=0, width=100),
             column("Spilled", of("disk_spilled_bytes"), "bytes", decimals=0),
