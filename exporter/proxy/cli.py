@@ -14,6 +14,7 @@ from exporter.door.settings import WebSettings
 from exporter.flags import Flags, leave_no_core
 from exporter.proxy.serving import proxied, serve
 from provisioning.config.load import ConfigError, load
+from provisioning.config.secrets import SecretError
 
 _flag = Flags("CLUSTER_AI_PROXY")
 
@@ -49,3 +50,5 @@ def proxy(*, file: Path, addresses: tuple[Address, ...], web_file: Path | None, 
         asyncio.run(serve(config, settings, addresses=addresses or (address(config.services.ollama_proxy),)))
     except OSError as error:
         raise click.ClickException(f"cannot serve: {error.strerror or error}") from None
+    except SecretError as error:
+        raise click.ClickException(f"cannot serve: {error}") from None

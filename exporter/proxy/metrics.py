@@ -15,9 +15,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from exporter.families import clean
+from exporter.proxy.accounts import OTHER, UNKNOWN
 
 MOST_MODELS = 200
-UNKNOWN, OTHER = "_unknown", "_other"
 # Local models are loaded from disk before their first token and write for minutes: the buckets of vLLM and of
 # OpenTelemetry's gen_ai.server.time_to_first_token, which ends at 10 s, reach on to where these go.
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
@@ -131,6 +131,30 @@ class Metrics(Collector):
             "ollama_proxy_content_bytes",
             "Bytes of bodies passed on. direction: in or out.",
             ("target", "direction"),
+            "counter",
+        )
+        self.cost = Values(
+            "ollama_proxy_cost",
+            "What tokens cost by the configured prices, estimated ones too.",
+            ("target", "model", "currency"),
+            "counter",
+        )
+        self.user_requests = Values(
+            "ollama_proxy_user_requests",
+            "Requests to models that have ended, by user.",
+            ("target", "user", "outcome"),
+            "counter",
+        )
+        self.user_tokens = Values(
+            "ollama_proxy_user_tokens",
+            "Tokens by user. type: input or output; reported and estimated ones together.",
+            ("target", "user", "type"),
+            "counter",
+        )
+        self.user_cost = Values(
+            "ollama_proxy_user_cost",
+            "What tokens cost by the configured prices, by user.",
+            ("target", "user", "currency"),
             "counter",
         )
         self._models: set[str] = set()

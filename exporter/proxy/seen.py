@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from exporter.proxy.accounts import Accounts
 from exporter.proxy.answers import Streamed, Timing, Whole
 from exporter.proxy.heads import RequestHead, ResponseHead
 from exporter.proxy.metrics import Key, Metrics
@@ -50,22 +51,26 @@ def endpoint_of(path: str) -> str:
 class Counting:
     """A Watcher that counts."""
 
-    def __init__(self, metrics: Metrics, target: str) -> None:
+    def __init__(self, metrics: Metrics, target: str, accounts: Accounts | None = None) -> None:
         self._metrics = metrics
         self._target = target
+        self._accounts = accounts or Accounts()
 
     def begun(self, head: RequestHead, now: float) -> Exchange:
         """See Watcher."""
-        return Seen(self._metrics, self._target, head, now)
+        return Seen(self._metrics, self._accounts, self._target, head, now)
 
 
 class Seen:
     """One exchange as it goes by."""
 
-    def __init__(self, metrics: Metrics, target: str, head: RequestHead, now: float) -> None:
+    def __init__(self, metrics: Metrics, accounts: Accounts, target: str, head: RequestHead, now: float) -> None:
         self._metrics = metrics
+        self._accounts = accounts
         self._target = target
         self._endpoint = endpoint_of(head.path)
+        who = accounts.who if self._endpoint in MODEL_ENDPOINTS else None
+        self._user = who.of(head.fields) if who is not None else None
         self._began = self._asked = now
         self._answer: ResponseHead | None = None
         self._body: Streamed | Whole | None = None
@@ -120,12 +125,20 @@ class Seen:
         metrics.requests.add((*by, str(status or ""), outcome))
         if ending == "complete":
             metrics.duration.observe(by, now - self._began)
+        user = self._user_label(answered=status == _OK)
+        if user is not None:
+            metrics.user_requests.add((self._target, user, outcome))
         if self._body is not None and status == _OK:
             self._count_answer(self._body, by, now)
+            self._count_cost(self._body, by, user)
 
     def _by(self, model: str | None) -> Key:
         named = self._metrics.known(model) if self._endpoint in MODEL_ENDPOINTS else ""
         return self._target, named, self._endpoint
+
+    def _user_label(self, *, answered: bool) -> str | None:
+        who = self._accounts.who
+        return who.label(self._user, answered=answered) if who and self._endpoint in MODEL_ENDPOINTS else None
 
     def _count_gaps(self, timing: Timing, by: Key) -> None:
         for seconds, times in timing.gaps:
@@ -175,6 +188,20 @@ class Seen:
             tokens.add((*by, "output", "reported"), float(facts.output_tokens))
         elif body.timing.pieces:
             tokens.add((*by, "output", "estimated"), float(body.timing.pieces))
+
+    def _count_cost(self, body: Streamed | Whole, by: Key, user: str | None) -> None:
+        target, model, _ = by
+        facts, metrics, prices = body.facts, self._metrics, self._accounts.prices
+        read = float(facts.input_tokens or 0)
+        written = float(body.timing.pieces if facts.output_tokens is None else facts.output_tokens)
+        cost = prices.cost(self._model(_OK), read, written)
+        if cost is not None:
+            metrics.cost.add((target, model, prices.currency), cost)
+        if user is not None:
+            metrics.user_tokens.add((target, user, "input"), read)
+            metrics.user_tokens.add((target, user, "output"), written)
+            if cost is not None:
+                metrics.user_cost.add((target, user, prices.currency), cost)
 
 
 # Why a model stopped, in the three dialects; a fixed list, as the word comes from outside.

@@ -20,6 +20,7 @@ from exporter.door.guard import Guard
 from exporter.door.listen import Address, address
 from exporter.door.server import Server
 from exporter.door.settings import WebSettings
+from exporter.proxy.accounts import Accounts
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
@@ -40,7 +41,10 @@ def proxied(config: Config) -> list[OllamaTarget]:
 
 
 async def serve(config: Config, settings: WebSettings, *, addresses: Sequence[Address]) -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError when an address is taken or a certificate cannot be read."""
+    """Serve until SIGTERM or SIGINT.
+
+    Raises OSError when an address is taken or a certificate cannot be read, SecretError when a secret cannot.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,10 +67,10 @@ async def serve(config: Config, settings: WebSettings, *, addresses: Sequence[Ad
 
 
 async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -> asyncio.Server:
-    """Stand in front of one Ollama. Raises OSError."""
+    """Stand in front of one Ollama. Raises OSError, and SecretError when a file of its cannot be read."""
     assert target.proxy is not None  # noqa: S101 -- `proxied` gives no other
     where = address(target.proxy.listen)
-    made = factory(upstream_of(target), Counting(metrics, target.name), clients)
+    made = factory(upstream_of(target), Counting(metrics, target.name, Accounts(target.proxy)), clients)
     server = await asyncio.get_running_loop().create_server(made, where.host or None, where.port, backlog=_BACKLOG)
     log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)
     return server

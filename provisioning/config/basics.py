@@ -43,6 +43,7 @@ FOLDER_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 ZONE_PATTERN = r"^(browser|utc|[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2})$"
 CLAIM_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 HEADER_PATTERN = r"^[A-Za-z][A-Za-z0-9-]*$"
+CURRENCY_PATTERN = r"^[A-Z]{3}$"
 # Without the signs that Grafana's ini file or its expressions would take for their own.
 PLAIN_PATTERN = r"^[^;#%$`\"'\\{}\x00-\x1f\x7f]*$"
 HTTP_PATTERN = "^https?://"
@@ -61,6 +62,7 @@ PATTERNS = {
     ZONE_PATTERN: ("a time zone", "write browser, utc, or one such as America/Sao_Paulo"),
     CLAIM_PATTERN: ("a claim", "write its name, or a path to it such as realm_access.roles"),
     HEADER_PATTERN: ("a header's name", "use letters, digits and '-', such as X-JWT-Assertion"),
+    CURRENCY_PATTERN: ("a currency", "write its three capital letters, such as EUR"),
     PLAIN_PATTERN: ("plain text", "take out quotes, backslashes, braces and the signs ; # % $ `"),
     ALERT_PATTERN: ("an alert's name", "write it as on the Alerts page, such as DaskSchedulerDown"),
     TIME_PATTERN: ("a time of day", "write hours and minutes of a day of 24 hours, such as 09:00"),
@@ -91,6 +93,7 @@ SECRET_FILES = frozenset(
         "redis_url_file",
         "url_file",
         "client_secret_file",
+        "hash_key_file",
     }
 )
 

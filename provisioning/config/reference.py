@@ -70,6 +70,8 @@ def _sections(model: dict[str, Any], root: dict[str, Any], at: Key, done: set[st
         if name and name not in done:
             done.add(name)
             below: Key = (*at, key, 0) if "items" in field else (*at, key)
+            if "additionalProperties" in field:
+                below = (*at, key, "*")
             yield from _sections(root["$defs"][name], root, below, done)
 
 
@@ -82,7 +84,9 @@ def _takes(field: dict[str, Any]) -> str:
     if "enum" in field:
         return " or ".join(f"`{choice}`" for choice in field["enum"])
     if _model_name(field):
-        return "list of maps, below" if "items" in field else "map, below"
+        return {"items": "list of maps", "additionalProperties": "map of names to maps"}.get(
+            next((kind for kind in ("items", "additionalProperties") if kind in field), ""), "map"
+        ) + ", below"
     if "items" in field:
         return f"list of {_takes(field['items'])}"
     if "patternProperties" in field:
@@ -115,7 +119,7 @@ def _is_duration(annotation: Any) -> bool:
 
 def _default(field: dict[str, Any]) -> str:
     value = field.get("default")
-    if value is None or value == []:
+    if value is None or value in ([], {}):
         return ""
     if isinstance(value, list):
         return f"`[{', '.join(value)}]`"
@@ -125,7 +129,8 @@ def _default(field: dict[str, Any]) -> str:
 
 
 def _model_name(field: dict[str, Any]) -> str | None:
-    kinds = (field, field.get("items", {}), *field.get("anyOf", ()))
+    of_any_name = field.get("additionalProperties")
+    kinds = (field, field.get("items", {}), *field.get("anyOf", ()), *([of_any_name] if of_any_name else ()))
     reference = next((kind["$ref"] for kind in kinds if "$ref" in kind), None)
     return reference.rpartition("/")[2] if reference else None
 

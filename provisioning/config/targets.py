@@ -16,13 +16,13 @@ from provisioning.config.basics import (
     HttpUrl,
     LabelName,
     LabelValue,
-    ListenAddress,
     Name,
     Price,
     SchedulerUrl,
     Strict,
     Switch,
 )
+from provisioning.config.ollama_proxy import OllamaProxy
 from provisioning.config.problems import brief
 
 System = Literal["dask", "ollama", "openwebui"]
@@ -114,12 +114,6 @@ class GenerationProbe(Strict):
     enabled: Switch = Field(False, description="true asks each loaded model for one token now and then.")
     every: Duration = Field(60.0, ge=5, description="Pause between two probes of a model.")
     timeout: Duration = Field(30.0, ge=1, description="No token after this long while nothing else runs: hung.")
-
-
-class OllamaProxy(Strict):
-    """Where clients ask in place of Ollama, so that each request is seen."""
-
-    listen: ListenAddress = Field(description="Such as 127.0.0.1:11435; what people use as Ollama's address.")
 
 
 class OllamaTarget(HttpTarget):

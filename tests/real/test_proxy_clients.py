@@ -6,8 +6,10 @@ tests/exporter/proxy/test_clients.py has them recorded. The last line of the run
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,25 +163,36 @@ def test_a_blob_goes_up_and_a_model_is_made_of_it_and_deleted(tmp_path: Path, th
 @pytest.mark.skipif(
     not (CACHE / f"openwebui-{VERSION}" / ".installed").exists(), reason="Open WebUI is not installed for tests"
 )
-def test_a_chat_in_open_webui_passes_through(tmp_path: Path, through: Proxied) -> None:
-    with openwebui(tmp_path, OLLAMA_BASE_URL=through.url, ENABLE_OPENAI_API="false") as server:
-        admin = server.sign_up("Ana")
-        assert "tiny:latest" in [model["id"] for model in admin.call("GET", "/api/models")["data"]]
-        before = {kind: tokens(through, kind) for kind in ("input", "output")}
-        chat = admin.ask("tiny:latest", "hello", tokens=8)
-        wait_until(lambda: answer(admin, chat) is not None, "the chat's answer", 120)
-        usage = answer(admin, chat)["usage"]
-        wait_until(lambda: tokens(through, "output") > before["output"], "the tokens are counted")
-        # Titles and tags are made by the same model: what the page shows is at most what the proxy counts.
-        assert tokens(through, "input") - before["input"] >= usage["prompt_eval_count"]
-        assert tokens(through, "output") - before["output"] >= usage["eval_count"]
-        assert through.value("ollama_proxy_requests_total", 'endpoint="/api/chat"', 'outcome="failed"') == 0
+def test_a_chat_in_open_webui_passes_through_and_is_its_users(tmp_path: Path, server: OllamaServer) -> None:
+    with contextlib.ExitStack() as stack:
+        proxy = stack.enter_context(proxied(tmp_path, server.url, users={"by": "openwebui", "show": "plain"}))
+        chats = stack.enter_context(
+            openwebui(
+                tmp_path,
+                OLLAMA_BASE_URL=proxy.url,
+                ENABLE_OPENAI_API="false",
+                ENABLE_FORWARD_USER_INFO_HEADERS="true",
+            )
+        )
+        ana = chats.sign_up("Ana")
+        ben = ana.add("Ben", "admin")
+        assert "tiny:latest" in [model["id"] for model in ana.call("GET", "/api/models")["data"]]
+        for person, address in ((ana, "ana@example.com"), (ben, "ben@example.com")):
+            chat = person.ask("tiny:latest", "hello", tokens=8)
+            wait_until(partial(answer, person, chat), "the chat's answer", 120)
+            usage = answer(person, chat)["usage"]
+            user = f'user="{address}"'
+            # Titles and tags are made by the same model: what the page shows is at most what the proxy counts.
+            for kind, said in (("input", usage["prompt_eval_count"]), ("output", usage["eval_count"])):
+                wait_until(
+                    partial(at_least, proxy, said, "ollama_proxy_user_tokens_total", user, f'type="{kind}"'), kind
+                )
+        assert proxy.value("ollama_proxy_requests_total", 'endpoint="/api/chat"', 'outcome="failed"') == 0
+        assert "example.com" not in proxy.log()
 
 
-def tokens(proxy: Proxied, kind: str) -> float:
-    return proxy.value(
-        "ollama_proxy_tokens_total", 'model="tiny:latest"', 'endpoint="/api/chat"', f'type="{kind}"', "reported"
-    )
+def at_least(proxy: Proxied, number: float, *sample: str) -> bool:
+    return proxy.value(*sample) >= number
 
 
 def answer(person: Any, chat: str) -> Any:

@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from exporter.proxy.accounts import Accounts
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
 from exporter.proxy.upstream import Upstream
+from provisioning.config.ollama_proxy import OllamaProxy
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -55,8 +58,8 @@ class Standing:
 
 
 @contextlib.asynccontextmanager
-async def standing(answer: Answer) -> AsyncIterator[Standing]:
-    """`answer` is called for each connection to the upstream."""
+async def standing(answer: Answer, **keys: Any) -> AsyncIterator[Standing]:
+    """`answer` is called for each connection to the upstream; `keys` are those of `proxy:` in cluster-ai.yml."""
 
     answering: set[asyncio.Task[None]] = set()
 
@@ -75,7 +78,8 @@ async def standing(answer: Answer) -> AsyncIterator[Standing]:
     port = upstream.sockets[0].getsockname()[1]
     metrics, clients = Metrics(), set[Client]()
     loop = asyncio.get_running_loop()
-    made = factory(Upstream("127.0.0.1", port, rename=b"ollama:11434"), Counting(metrics, "gpu"), clients)
+    accounts = Accounts(OllamaProxy(listen="127.0.0.1:1", **keys))
+    made = factory(Upstream("127.0.0.1", port, rename=b"ollama:11434"), Counting(metrics, "gpu", accounts), clients)
     front = await loop.create_server(made, "127.0.0.1", 0)
     here = Standing(port, front.sockets[0].getsockname()[1], metrics, clients)
     try:
