@@ -151,8 +151,8 @@ def _one(_index: int) -> float:
 
 
 def _gauge(value: float, seed: int = 0) -> Callable[[int], float]:
-    """Near its value: whole numbers that say a state stay."""
-    if value in (0.0, 1.0) or value != value:  # noqa: PLR0124 -- NaN
+    """Near its value: whole numbers that say a state stay, and moments, whose every change would be a restart."""
+    if value in (0.0, 1.0) or value > 1e9 or value != value:  # noqa: PLR0124, PLR2004 -- NaN; 2001
         return lambda _index: value
     steps = [value * random.Random(seed * 16 + step).uniform(0.9, 1.1) for step in range(16)]  # noqa: S311
     return lambda index: steps[index % 16]
