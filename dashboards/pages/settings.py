@@ -172,7 +172,7 @@ def _kept(limits: Mapping[str, float]) -> list[Any]:
             unit="s",
             queries=[Query(f"min({' or '.join(_CERTIFICATES)}) - time()")],
             levels=below(limits["certificate_expiring_soon_seconds"], limits["certificate_expiring_seconds"]),
-            empty="no TLS configured",
+            empty="no TLS",
             decimals=1,
         ),
         stat(
@@ -182,7 +182,7 @@ def _kept(limits: Mapping[str, float]) -> list[Any]:
             unit="s",
             queries=[Query("time() - min(cluster_ai_backup_last_success_timestamp_seconds)")],
             levels=above(limits["backup_age_seconds"], limits["backup_age_seconds_critical"]),
-            empty="no backups configured",
+            empty="no backups",
             decimals=1,
         ),
     ]
