@@ -33,7 +33,13 @@ ALLOWED = {
     # Neither imports the exporter: what they have in common are the names of metrics, which a test compares.
     "alert_rules": ("provisioning.config",),
     # The bridge is a server: it stands behind the same door, and lines of its log look the same.
-    "alert_rules.bridge": ("alert_rules.routing.names", "exporter.door", "exporter.logs", "provisioning.config"),
+    "alert_rules.bridge": (
+        "alert_rules.routing.names",
+        "exporter.door",
+        "exporter.flags",
+        "exporter.logs",
+        "provisioning.config",
+    ),
     "dashboards.kit": (),
     "dashboards": ("alert_rules.runbooks", "alert_rules.thresholds", "dashboards.kit"),
     "exporter.apart": (),
@@ -75,11 +81,13 @@ ALLOWED = {
         "provisioning.config",
     ),
     "exporter.door": ("exporter.door", "exporter.logs", "provisioning.config"),
+    "exporter.flags": ("exporter.door",),
     "exporter.logs": ("provisioning.config",),
     # Nothing of how targets are read: it only passes bytes on, and behind the same door says what it saw.
     "exporter.proxy": (
         "exporter.door",
         "exporter.families",
+        "exporter.flags",
         "exporter.logs",
         "exporter.proxy",
         "provisioning.config",
