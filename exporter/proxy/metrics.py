@@ -157,6 +157,19 @@ class Metrics(Collector):
             ("target", "user", "currency"),
             "counter",
         )
+        self.refused = Values(
+            "ollama_proxy_refused",
+            "Requests that were not passed on. reason: malformed, path, rate, queue_full or queue_time.",
+            ("target", "endpoint", "reason"),
+            "counter",
+        )
+        self.queued = Values("ollama_proxy_queued", "Requests that wait for their turn.", ("target",), "gauge")
+        self.queue_time = Histogram(
+            "ollama_proxy_queue_seconds",
+            "How long requests waited for their turn, where these are limited.",
+            ("target",),
+            WAITS,
+        )
         self._models: set[str] = set()
 
     def known(self, model: str | None) -> str:

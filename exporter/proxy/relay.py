@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
+from exporter.proxy.guards import Guard, Place, Refusal
 from exporter.proxy.heads import Framing, RequestHead, ResponseHead, WrongMessageError, request_head, with_host
 from exporter.proxy.messages import Messages, Piece
+from exporter.proxy.saying import error_answer
 from exporter.proxy.upstream import HIGH, Server, Upstream
 from exporter.proxy.watching import Ending, Exchange, Watcher
 
@@ -27,28 +29,34 @@ CONNECT = 10.0  # s to reach the upstream
 HEAD_TIME = 60.0  # s a client may take for the head of a request
 LINGER = 2.0  # s that a client whom we refused may go on sending before it is hung up on
 MOST_ASKED = 1_000  # requests of one connection whose answers are still to come
-_REASONS = {
-    400: "Bad Request",
-    405: "Method Not Allowed",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    502: "Bad Gateway",
-}
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request whose answer is not whole yet."""
+
+    head: RequestHead
+    exchange: Exchange
+    place: Place | None = None
 
 
 class Client(asyncio.Protocol):
     """The side that asks."""
 
-    def __init__(self, upstream: Upstream, watcher: Watcher, open_ones: set[Client]) -> None:
+    def __init__(self, upstream: Upstream, watcher: Watcher, open_ones: set[Client], guard: Guard | None) -> None:
         """`open_ones` holds this connection for as long as it is open."""
         self._upstream = upstream
         self._watcher = watcher
+        self._guard = guard
         self._open_ones = open_ones
         self._loop = asyncio.get_running_loop()
         self._requests: Messages[RequestHead] = Messages(_parse_request)
-        self._asked: deque[tuple[RequestHead, Exchange]] = deque()  # in order, the one being answered first
+        self._asked: deque[Asked] = deque()  # in order, the one being answered first
         self._under_way: Exchange | None = None  # whose request is still coming
-        self._waiting: list[bytes] = []  # for the upstream, until it is reached
+        self._later: deque[Piece[RequestHead]] = deque()  # requests behind one that is not answered, before a guard
+        self._waiting: list[bytes] = []  # for the upstream, until it is reached, or until it is this request's turn
+        self._waiting_bytes = 0
+        self._in_queue = False  # the request that came last waits for its turn
         self._other: Server | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._tunnel = False
@@ -85,8 +93,8 @@ class Client(asyncio.Protocol):
         if len(self._asked) + sum(piece.head is not None for piece in pieces) > MOST_ASKED:
             self._refuse(429, f"more than {MOST_ASKED} requests on one connection wait for their answers")
             return
-        for piece in pieces:
-            self._pass_on(piece)
+        self._later.extend(pieces)
+        self._take()
         self._hurry()
 
     def eof_received(self) -> bool:
@@ -95,10 +103,12 @@ class Client(asyncio.Protocol):
             self.close()
             return False
         self._half_closed = True
-        for _, exchange in self._asked:
-            exchange.left()
-        if self._other is not None:
-            self._other.no_more()
+        for asked in self._asked:
+            asked.exchange.left()
+        if self._in_queue:
+            self.close()
+            return False
+        self._pass_on_the_end()
         return True
 
     def connection_lost(self, _error: Exception | None) -> None:
@@ -133,13 +143,14 @@ class Client(asyncio.Protocol):
         self.resume()  # first, as what is written now may pause it again
         other.write(b"".join(self._waiting))
         self._waiting.clear()
+        self._waiting_bytes = 0
         if self._half_closed:
             other.no_more()
         return True
 
     def method(self) -> str:
         """See Asker."""
-        return self._asked[0][0].method if self._asked else ""
+        return self._asked[0].head.method if self._asked else ""
 
     def answer(self, data: bytes) -> None:
         """See Asker."""
@@ -150,7 +161,7 @@ class Client(asyncio.Protocol):
         """See Asker."""
         if not self._asked:
             return
-        exchange = self._asked[0][1]
+        exchange = self._asked[0].exchange
         if piece.head is not None:
             if piece.head.interim:
                 return
@@ -159,14 +170,19 @@ class Client(asyncio.Protocol):
         if piece.content:
             exchange.received(piece.content, now)
         if piece.last and not self._tunnel:
-            self._asked.popleft()
-            exchange.ended("complete", now)
+            self._ended(self._asked.popleft(), "complete", now)
+            if self._later:
+                self._take()
+                self._pass_on_the_end()
+                self.resume()
             if self._draining and not self._asked:
                 self.close()
 
     def upstream_gone(self, *, cleanly: bool, whole: bool) -> None:
         """See Asker."""
         self._other = None
+        if self._in_queue and len(self._asked) == 1:
+            return  # it had nothing to answer; the next request makes a new connection
         # A client that closed its side has left, most often: Ollama stops for it, as it would without us.
         broken: Ending = "cancelled" if self._half_closed else "aborted"
         self._end_all("complete" if cleanly and whole else broken)
@@ -207,12 +223,28 @@ class Client(asyncio.Protocol):
 
     # --- the rest ---
 
+    def _take(self) -> None:
+        """Pass on what came; before a guard, no request while another is answered: that would be one too many."""
+        while self._later and not self._deaf:
+            piece = self._later[0]
+            if self._guard is not None and piece.head is not None and self._asked:
+                self.pause()
+                return
+            self._later.popleft()
+            self._pass_on(piece)
+
+    def _pass_on_the_end(self) -> None:
+        if self._half_closed and not self._later and self._other is not None:
+            self._other.no_more()
+
     def _pass_on(self, piece: Piece[RequestHead]) -> None:
         raw = piece.raw
         if piece.head is not None:
-            exchange = self._watcher.begun(piece.head, self._loop.time())
-            self._asked.append((piece.head, exchange))
-            self._under_way = exchange
+            asked = Asked(piece.head, self._watcher.begun(piece.head, self._loop.time()))
+            self._asked.append(asked)
+            self._under_way = asked.exchange
+            if self._guard is not None and not self._let_in(self._guard, asked):
+                return
             if self._upstream.rename is not None:
                 raw = with_host(raw, self._upstream.rename)
         self._forward(raw)
@@ -223,14 +255,47 @@ class Client(asyncio.Protocol):
                 self._under_way.asked(self._loop.time())
                 self._under_way = None
 
-    def _forward(self, data: bytes) -> None:
+    def _let_in(self, guard: Guard, asked: Asked) -> bool:
+        peer = self.transport.get_extra_info("peername") if self.transport is not None else None
+        answer = guard.admit(asked.head, str(peer[0]) if peer else "", self._its_turn, self._turn_away)
+        if isinstance(answer, Refusal):
+            self._turn_away(answer)
+            return False
+        asked.place = answer
+        self._in_queue = answer.waiting
+        return True
+
+    def _its_turn(self) -> None:
+        """What has waited goes on."""
+        self._in_queue = False
         if self._other is not None:
+            self.reached(self._other)
+        elif self._connecting is None:
+            self._connecting = self._loop.create_task(self._connect())
+
+    def _turn_away(self, refusal: Refusal) -> None:
+        """The request that came last is answered by us; before a guard there is no other."""
+        self._in_queue = False
+        asked = self._asked[-1]
+        asked.exchange.refused(refusal.status, refusal.reason)
+        if self._other is not None:
+            self._other.abort()
+            self._other = None
+        self._end_all("refused")
+        self._say(refusal.status, refusal.why, asked.head, refusal.retry_after)
+
+    def _forward(self, data: bytes) -> None:
+        if self._other is not None and not self._in_queue:
             self._other.write(data)
             return
         self._waiting.append(data)
-        self.pause()
-        if self._connecting is None:
-            self._connecting = self._loop.create_task(self._connect())
+        self._waiting_bytes += len(data)
+        if not self._in_queue:
+            self.pause()
+            if self._connecting is None:
+                self._connecting = self._loop.create_task(self._connect())
+        elif self._waiting_bytes > HIGH:  # only so much: who is not read cannot be seen to leave
+            self.pause()
 
     async def _connect(self) -> None:
         there = self._upstream
@@ -239,36 +304,39 @@ class Client(asyncio.Protocol):
                 await self._loop.create_connection(partial(Server, self), there.host, there.port, ssl=there.tls)
         except OSError as error:
             log.debug("the upstream %s:%d cannot be reached: %s", there.host, there.port, error)
+            asked = self._asked[0].head if self._asked else None
             self._end_all("unreachable")
-            self._say(502, f"the proxy cannot reach Ollama at {there.host}:{there.port}")
+            self._say(502, f"the proxy cannot reach Ollama at {there.host}:{there.port}", asked)
 
     def _refuse(self, status: int, why: str) -> None:
         """Not passed on: a request the upstream might understand differently."""
         log.info("refused a request: %s", why)
         others = len(self._asked) - (self._under_way is not None)
         answering = others > 0 or (self._other is not None and self._other.answering)
+        if self._under_way is not None:
+            self._under_way.refused(status, "malformed")
+        else:
+            self._watcher.malformed()
         if self._other is not None:
             self._other.abort()
             self._other = None
+        asked = self._asked[-1].head if self._under_way is not None else None
         self._end_all("refused")
         if answering:
             self.abort()  # ours must not look like a part of another answer
         else:
-            self._say(status, why)
+            self._say(status, why, asked)
 
-    def _say(self, status: int, why: str) -> None:
-        """An answer of our own, in the form Ollama's clients read; the connection ends with it."""
+    def _say(self, status: int, why: str, asked: RequestHead | None = None, retry_after: float | None = None) -> None:
+        """An answer of our own; the connection ends with it."""
         if self.transport is None or self.transport.is_closing():
             return
-        body = json.dumps({"error": why}).encode()
-        head = (
-            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self._deaf = True
+        self._waiting.clear()
+        path, bodiless = (asked.path, asked.method == "HEAD") if asked is not None else ("", False)
+        self.transport.write(error_answer(status, why, path, retry_after=retry_after, bodiless=bodiless))
         if self.transport.can_write_eof() and not self._half_closed:
             # To hang up on a client that is still sending would take the answer from it.
-            self._deaf = True
             self.transport.write_eof()
             self.resume()
             self._loop.call_later(LINGER, self.close)
@@ -278,8 +346,13 @@ class Client(asyncio.Protocol):
     def _end_all(self, ending: Ending) -> None:
         now = self._loop.time()
         while self._asked:
-            self._asked.popleft()[1].ended(ending, now)
+            self._ended(self._asked.popleft(), ending, now)
         self._under_way = None
+
+    def _ended(self, asked: Asked, ending: Ending, now: float) -> None:
+        if self._guard is not None and asked.place is not None:
+            self._guard.leave(asked.place)
+        asked.exchange.ended(ending, now)
 
     def _hurry(self) -> None:
         """A head that never ends must not hold a connection for ever; silence between requests may."""
@@ -307,6 +380,8 @@ def _reset_on_close(transport: asyncio.Transport, *, on: bool) -> None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
 
 
-def factory(upstream: Upstream, watcher: Watcher, open_ones: set[Client]) -> Callable[[], Client]:
+def factory(
+    upstream: Upstream, watcher: Watcher, open_ones: set[Client], guard: Guard | None = None
+) -> Callable[[], Client]:
     """For `create_server`."""
-    return lambda: Client(upstream, watcher, open_ones)
+    return lambda: Client(upstream, watcher, open_ones, guard)

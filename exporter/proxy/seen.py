@@ -60,6 +60,10 @@ class Counting:
         """See Watcher."""
         return Seen(self._metrics, self._accounts, self._target, head, now)
 
+    def malformed(self) -> None:
+        """See Watcher."""
+        self._metrics.refused.add((self._target, "other", "malformed"))
+
 
 class Seen:
     """One exchange as it goes by."""
@@ -72,11 +76,11 @@ class Seen:
         who = accounts.who if self._endpoint in MODEL_ENDPOINTS else None
         self._user = who.of(head.fields) if who is not None else None
         self._began = self._asked = now
-        self._answer: ResponseHead | None = None
         self._body: Streamed | Whole | None = None
         self._request: list[bytes] = []
         self._in = self._out = 0
         self._left = False
+        self._status: int | None = None
         metrics.in_flight.add((target, self._endpoint))
 
     def sent(self, content: list[bytes]) -> None:
@@ -91,7 +95,7 @@ class Seen:
 
     def answered(self, head: ResponseHead, now: float) -> None:  # noqa: ARG002 -- the first token is of interest
         """See Exchange."""
-        self._answer = head
+        self._status = head.status
         if self._endpoint in MODEL_ENDPOINTS:
             kind = (head.fields.get(b"content-type") or b"").decode("latin-1").partition(";")[0].strip()
             self._body = Streamed(self._endpoint) if kind in _STREAMS else Whole()
@@ -108,6 +112,11 @@ class Seen:
         """See Exchange."""
         self._left = True
 
+    def refused(self, status: int, reason: str) -> None:
+        """See Exchange."""
+        self._status = status
+        self._metrics.refused.add((self._target, self._endpoint, reason))
+
     def ended(self, ending: Ending, now: float) -> None:
         """See Exchange."""
         metrics = self._metrics
@@ -117,7 +126,7 @@ class Seen:
         if self._body is not None:
             self._body.end()
         facts = self._body.facts if self._body else None
-        status = self._answer.status if self._answer else None
+        status = self._status
         failed = ending == "complete" and ((status or 0) >= _FIRST_ERROR or (facts is not None and facts.failed))
         by = self._by(self._model(status))
         # Ollama ends an answer that nobody waits for with an error line, in good order.

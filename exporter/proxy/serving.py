@@ -21,6 +21,7 @@ from exporter.door.listen import Address, address
 from exporter.door.server import Server
 from exporter.door.settings import WebSettings
 from exporter.proxy.accounts import Accounts
+from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
@@ -70,7 +71,9 @@ async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -
     """Stand in front of one Ollama. Raises OSError, and SecretError when a file of its cannot be read."""
     assert target.proxy is not None  # noqa: S101 -- `proxied` gives no other
     where = address(target.proxy.listen)
-    made = factory(upstream_of(target), Counting(metrics, target.name, Accounts(target.proxy)), clients)
+    accounts = Accounts(target.proxy)
+    guard = guard_of(target.proxy, accounts, metrics, target.name)
+    made = factory(upstream_of(target), Counting(metrics, target.name, accounts), clients, guard)
     server = await asyncio.get_running_loop().create_server(made, where.host or None, where.port, backlog=_BACKLOG)
     log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)
     return server

@@ -28,6 +28,9 @@ class Exchange(Protocol):
     def left(self) -> None:
         """The client has closed its side; it may still read, but most that do this are gone."""
 
+    def refused(self, status: int, reason: str) -> None:
+        """It is answered by us, with this status; its end follows."""
+
     def ended(self, ending: Ending, now: float) -> None:
         """The last that is heard of it."""
 
@@ -37,3 +40,6 @@ class Watcher(Protocol):
 
     def begun(self, head: RequestHead, now: float) -> Exchange:
         """A request's head has come."""
+
+    def malformed(self) -> None:
+        """A request's head was refused."""

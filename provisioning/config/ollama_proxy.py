@@ -10,6 +10,7 @@ from provisioning.config.basics import (
     CURRENCY_PATTERN,
     HEADER_PATTERN,
     Count,
+    Duration,
     FilePath,
     ListenAddress,
     Strict,
@@ -62,6 +63,27 @@ class ModelPrice(Strict):
     output: Money = Field(description="For a million tokens written.")
 
 
+def _path(pattern: str) -> str:
+    if not pattern.startswith("/") or "*" in pattern.removesuffix("/*"):
+        raise ValueError("a path begins with `/`, and may end with `/*` for everything below it")
+    return pattern
+
+
+class ProxyLimits(Strict):
+    """How much is asked of Ollama at once; nothing is limited unless given."""
+
+    concurrent: Count | None = Field(
+        None, description="Requests that models work on at once; others wait for their turn."
+    )
+    queue: Annotated[int, Field(strict=True, ge=0)] = Field(
+        100, description="How many may wait; more are refused with 503."
+    )
+    queue_time: Duration = Field(60.0, ge=1, description="Who has waited this long is refused with 503.")
+    requests_per_minute: Count | None = Field(
+        None, description="Requests to models of one user, else API key, else address; more are refused with 429."
+    )
+
+
 class OllamaProxy(Strict):
     """Where clients ask in place of Ollama, so that each request is seen."""
 
@@ -72,4 +94,8 @@ class OllamaProxy(Strict):
     )
     currency: Annotated[str, StringConstraints(pattern=CURRENCY_PATTERN)] = Field(
         "USD", description="What the prices are in, by ISO 4217; a label of the cost."
+    )
+    limits: ProxyLimits | None = Field(None, description="Limits of what is asked at once; none unless given.")
+    paths: list[Annotated[str, AfterValidator(_path)]] | None = Field(
+        None, description="The only paths that are passed on, such as /api/chat or /v1/*; all unless given."
     )

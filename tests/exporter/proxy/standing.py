@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.proxy.accounts import Accounts
+from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
 from exporter.proxy.seen import Counting
@@ -78,8 +79,11 @@ async def standing(answer: Answer, **keys: Any) -> AsyncIterator[Standing]:
     port = upstream.sockets[0].getsockname()[1]
     metrics, clients = Metrics(), set[Client]()
     loop = asyncio.get_running_loop()
-    accounts = Accounts(OllamaProxy(listen="127.0.0.1:1", **keys))
-    made = factory(Upstream("127.0.0.1", port, rename=b"ollama:11434"), Counting(metrics, "gpu", accounts), clients)
+    proxy = OllamaProxy(listen="127.0.0.1:1", **keys)
+    accounts = Accounts(proxy)
+    there = Upstream("127.0.0.1", port, rename=b"ollama:11434")
+    guard = guard_of(proxy, accounts, metrics, "gpu")
+    made = factory(there, Counting(metrics, "gpu", accounts), clients, guard)
     front = await loop.create_server(made, "127.0.0.1", 0)
     here = Standing(port, front.sockets[0].getsockname()[1], metrics, clients)
     try:
