@@ -54,6 +54,7 @@ BEYOND_A_SCHEMA = (
     "Twilio needs a secret",
     "messages come from",
     "status_callback needs",
+    "users are hashed with a secret",
 )
 
 
