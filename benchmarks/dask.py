@@ -23,7 +23,7 @@ _OPERATIONS: tuple[dict[str, object], ...] = (
 def measure() -> list[Table]:
     """One probe each, and the filter."""
     return [
-        _cluster(1_000, probes=20, wall=0.25, cpu=0.06),
+        _cluster(1_000, probes=20, wall=0.25, cpu=3e-6),  # 60 ms for 20 series a worker
         _cluster(10_000, probes=4, wall=3.0, cpu=None),
         _filter(),
     ]
@@ -43,10 +43,11 @@ def _cluster(workers: int, *, probes: int, wall: float, cpu: float | None) -> Ta
             took = statistics.median(seconds for seconds, _ in seen)
             series = _series(our.port)
             memory = our.rss()
-    reach_cpu = ("", None) if cpu is None else (f"at most {ms(cpu)}", spent <= cpu)
+    each = spent / series
+    reach_cpu = ("", None) if cpu is None else (f"at most {cpu * 1e6:.1f} µs a series", each <= cpu)
     rows = [
         Row("wall", ms(took), f"{took / floor:.1f} of the floor", f"under {ms(wall)}", took < wall),
-        Row("CPU", ms(spent), "", *reach_cpu),
+        Row("CPU", ms(spent), f"{each * 1e6:.1f} µs a series", *reach_cpu),
         Row("memory of the exporter", f"{memory:.0f} MiB"),
         Row(f"floor: the scheduler's three answers, {size >> 10} KiB, read and thrown away", ms(floor), "1"),
     ]
