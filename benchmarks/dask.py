@@ -44,10 +44,10 @@ def _cluster(workers: int, *, probes: int, wall: float, cpu: float | None) -> Ta
             series = _series(our.port)
             memory = our.rss()
     each = spent / series
-    reach_cpu = ("", None) if cpu is None else (f"at most {cpu * 1e6:.1f} µs a series", each <= cpu)
+    reach_cpu = (f"{each * 1e6:.1f} µs a series", f"at most {cpu * 1e6:.1f}", each <= cpu) if cpu else ()
     rows = [
         Row("wall", ms(took), f"{took / floor:.1f} of the floor", f"under {ms(wall)}", took < wall),
-        Row("CPU", ms(spent), f"{each * 1e6:.1f} µs a series", *reach_cpu),
+        Row("CPU", ms(spent), *reach_cpu),
         Row("memory of the exporter", f"{memory:.0f} MiB"),
         Row(f"floor: the scheduler's three answers, {size >> 10} KiB, read and thrown away", ms(floor), "1"),
     ]
