@@ -18,7 +18,7 @@ MOST = 1_000
 """Most alerts told; a page of more is read by nobody."""
 _SUPPRESSED = "/api/v2/alerts?active=false&unprocessed=false&silenced=true&inhibited=true"
 _SILENCES = "/api/v2/silences"
-_PATIENCE = 0.4  # s for each of two calls: what the exporter says of itself does not wait for an Alertmanager that hangs
+_PATIENCE = 0.4  # s for each of two calls: what we say of ourselves does not wait for an Alertmanager that hangs
 
 
 class Silences:
