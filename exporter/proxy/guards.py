@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from exporter.proxy.accounts import Accounts, Who, api_key
 from exporter.proxy.heads import RequestHead
 from exporter.proxy.metrics import Metrics
+from exporter.proxy.secure import Tokens
 from exporter.proxy.seen import MODEL_ENDPOINTS
 from provisioning.config.ollama_proxy import OllamaProxy, ProxyLimits
 
@@ -137,8 +138,9 @@ class Guard:
     """Stands before one Ollama."""
 
     def __init__(self, proxy: OllamaProxy, who: Who | None, metrics: Metrics, target: str) -> None:
-        """Within a running event loop."""
+        """Within a running event loop. Raises SecretError."""
         limits = proxy.limits or ProxyLimits()
+        self._tokens = Tokens(proxy.tokens_file) if proxy.tokens_file is not None else None
         self._paths = proxy.paths
         self._who = who
         self._turns = Turns(limits, metrics, target)
@@ -165,6 +167,8 @@ class Guard:
         self._turns.leave(place)
 
     def _judged(self, head: RequestHead, peer: str) -> Refusal | None:
+        if self._tokens is not None and not self._tokens.good(head.fields):
+            return Refusal(401, "token", "a token is needed, as an API key or `Authorization: Bearer TOKEN`")
         if self._paths is not None and not allowed(head.path, self._paths):
             return Refusal(403, "path", "this path is closed to users of the proxy")
         if self._rates is not None and head.path in MODEL_ENDPOINTS:
@@ -184,7 +188,7 @@ class Guard:
 
 def guard_of(proxy: OllamaProxy, accounts: Accounts, metrics: Metrics, target: str) -> Guard | None:
     """The guard that a proxy wants; requests before one are never taken two at a time from a connection."""
-    if proxy.limits is None and proxy.paths is None:
+    if all(wish is None for wish in (proxy.limits, proxy.paths, proxy.tokens_file, proxy.bearer_token_file)):
         return None
     return Guard(proxy, accounts.who, metrics, target)
 

@@ -114,6 +114,12 @@ def with_host(raw: bytes, host: bytes) -> bytes:
     return re.sub(rb"(?i)(\r\nhost:[ \t]*)[^\r\n]*", lambda found: found[1] + host, raw, count=1)
 
 
+def with_bearer(raw: bytes, token: bytes | None) -> bytes:
+    """The same head with this token, or none, in place of what the client proves itself with."""
+    without = re.sub(rb"(?i)\r\n(?:authorization|x-api-key):[^\r\n]*", b"", raw)
+    return without if token is None else without.replace(b"\r\n", b"\r\nAuthorization: Bearer %s\r\n" % token, 1)
+
+
 def _parts(raw: bytes) -> tuple[bytes, Fields]:
     lines = raw[:-4].split(b"\r\n")
     pairs = []

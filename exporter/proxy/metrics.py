@@ -159,7 +159,7 @@ class Metrics(Collector):
         )
         self.refused = Values(
             "ollama_proxy_refused",
-            "Requests that were not passed on. reason: malformed, path, rate, queue_full or queue_time.",
+            "Requests that were not passed on. reason: malformed, token, path, rate, queue_full or queue_time.",
             ("target", "endpoint", "reason"),
             "counter",
         )

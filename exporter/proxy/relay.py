@@ -12,17 +12,19 @@ import contextlib
 import logging
 import socket
 import struct
+from asyncio.trsock import TransportSocket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from exporter.proxy.guards import Guard, Place, Refusal
-from exporter.proxy.heads import Framing, RequestHead, ResponseHead, WrongMessageError, request_head, with_host
+from exporter.proxy.heads import Framing, RequestHead, ResponseHead, WrongMessageError, request_head
 from exporter.proxy.messages import Messages, Piece
 from exporter.proxy.saying import error_answer
 from exporter.proxy.upstream import HIGH, Server, Upstream
 from exporter.proxy.watching import Ending, Exchange, Watcher
+from provisioning.config.secrets import SecretError
 
 log = logging.getLogger(__name__)
 CONNECT = 10.0  # s to reach the upstream
@@ -65,6 +67,7 @@ class Client(asyncio.Protocol):
         self._deaf = False  # refused: what it still sends is thrown away
         self._impatience: asyncio.TimerHandle | None = None
         self.transport: asyncio.Transport | None = None
+        self._socket: TransportSocket | None = None
         self.gone = asyncio.Event()
 
     # --- what asyncio calls ---
@@ -74,8 +77,9 @@ class Client(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- a stream server's promise
         transport.set_write_buffer_limits(high=HIGH)
         self.transport = transport
+        self._socket = transport.get_extra_info("socket")
         # Were we killed, the kernel must break the connection off: an orderly end makes half an answer look whole.
-        _reset_on_close(transport, on=True)
+        _reset_on_close(self._socket, on=True)
         self._open_ones.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -105,7 +109,7 @@ class Client(asyncio.Protocol):
         self._half_closed = True
         for asked in self._asked:
             asked.exchange.left()
-        if self._in_queue:
+        if self._in_queue or self.transport is None or not self.transport.can_write_eof():  # TLS has no half
             self.close()
             return False
         self._pass_on_the_end()
@@ -211,14 +215,14 @@ class Client(asyncio.Protocol):
 
     def close(self) -> None:
         """Ends, after what was written has gone out."""
-        if self.transport is not None:
-            _reset_on_close(self.transport, on=False)
+        if self.transport is not None and not self.transport.is_closing():
+            _reset_on_close(self._socket, on=False)
             self.transport.close()
 
     def abort(self) -> None:
         """Ends at once; an answer under way must not look whole."""
         if self.transport is not None:
-            _reset_on_close(self.transport, on=True)
+            _reset_on_close(self._socket, on=True)
             self.transport.abort()
 
     # --- the rest ---
@@ -245,8 +249,12 @@ class Client(asyncio.Protocol):
             self._under_way = asked.exchange
             if self._guard is not None and not self._let_in(self._guard, asked):
                 return
-            if self._upstream.rename is not None:
-                raw = with_host(raw, self._upstream.rename)
+            try:
+                raw = self._upstream.rewritten(raw)
+            except SecretError as error:
+                log.error("a request is not passed on without its token: %s", error)  # noqa: TRY400 -- told to people
+                self._turn_away(Refusal(502, "token", "the proxy cannot read the token that Ollama wants"))
+                return
         self._forward(raw)
         if self._under_way is not None:
             if piece.content:
@@ -372,9 +380,8 @@ def _parse_request(raw: bytes) -> tuple[RequestHead, Framing]:
     return head, head.framing
 
 
-def _reset_on_close(transport: asyncio.Transport, *, on: bool) -> None:
+def _reset_on_close(sock: TransportSocket | None, *, on: bool) -> None:
     """Whether the connection's end, by us or by the kernel for us, is a reset or in good order."""
-    sock = transport.get_extra_info("socket")
     if sock is not None:
         with contextlib.suppress(OSError):  # it is closed already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))

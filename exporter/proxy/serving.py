@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -24,9 +24,12 @@ from exporter.proxy.accounts import Accounts
 from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
+from exporter.proxy.secure import HANDSHAKE, tls_of
 from exporter.proxy.seen import Counting
 from exporter.proxy.upstream import Upstream
 from provisioning.config.model import Config
+from provisioning.config.ollama_proxy import OllamaProxy
+from provisioning.config.secrets import SecretFile
 from provisioning.config.targets import OllamaTarget
 
 log = logging.getLogger(__name__)
@@ -73,8 +76,16 @@ async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -
     where = address(target.proxy.listen)
     accounts = Accounts(target.proxy)
     guard = guard_of(target.proxy, accounts, metrics, target.name)
+    tls = tls_of(target.proxy)
     made = factory(upstream_of(target), Counting(metrics, target.name, accounts), clients, guard)
-    server = await asyncio.get_running_loop().create_server(made, where.host or None, where.port, backlog=_BACKLOG)
+    server = await asyncio.get_running_loop().create_server(
+        made,
+        where.host or None,
+        where.port,
+        backlog=_BACKLOG,
+        ssl=tls,
+        ssl_handshake_timeout=None if tls is None else HANDSHAKE,
+    )
     log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)
     return server
 
@@ -88,7 +99,18 @@ def upstream_of(target: OllamaTarget) -> Upstream:
         if target.cert_file is not None:
             tls.load_cert_chain(target.cert_file, target.key_file)
     port = parts.port or _PORTS[parts.scheme]
-    return Upstream(parts.hostname or "", port, tls, rename=parts.netloc.encode())
+    return Upstream(parts.hostname or "", port, tls, rename=parts.netloc.encode(), bearer=_bearer(target.proxy))
+
+
+def _bearer(proxy: OllamaProxy | None) -> Callable[[], bytes | None] | None:
+    """What requests bring to Ollama, read again when it changes. Raises SecretError when it cannot be read now."""
+    if proxy is not None and proxy.bearer_token_file is not None:
+        secret = SecretFile(proxy.bearer_token_file)
+        secret.read()
+        return lambda: secret.read().encode()
+    if proxy is not None and proxy.tokens_file is not None:
+        return lambda: None
+    return None
 
 
 async def drain(clients: set[Client], seconds: float = DRAIN) -> None:

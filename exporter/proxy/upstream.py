@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from exporter.proxy.heads import Framing, ResponseHead, WrongMessageError, response_head
+from exporter.proxy.heads import Framing, ResponseHead, WrongMessageError, response_head, with_bearer, with_host
 from exporter.proxy.messages import Messages, Piece
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,14 @@ class Upstream:
     rename: bytes | None = None
     """What requests call their host in place of what the client wrote; Ollama on loopback refuses names it does not
     know (its allowedHostsMiddleware)."""
+    bearer: Callable[[], bytes | None] | None = None
+    """What requests bring in place of the client's key; without it, that is passed on. May raise SecretError."""
+
+    def rewritten(self, raw: bytes) -> bytes:
+        """A request's head as the upstream is to get it. Raises SecretError."""
+        if self.rename is not None:
+            raw = with_host(raw, self.rename)
+        return raw if self.bearer is None else with_bearer(raw, self.bearer())
 
 
 class Asker(Protocol):

@@ -94,6 +94,7 @@ SECRET_FILES = frozenset(
         "url_file",
         "client_secret_file",
         "hash_key_file",
+        "tokens_file",
     }
 )
 

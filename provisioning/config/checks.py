@@ -15,6 +15,7 @@ from provisioning.config.grafana_checks import grafana_errors, grafana_warnings
 from provisioning.config.messages import key_text
 from provisioning.config.model import Config, Services
 from provisioning.config.problems import Problem, brief
+from provisioning.config.proxy_checks import proxy_errors, proxy_warnings
 from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Document, Key
 
@@ -36,7 +37,8 @@ def errors_between(config: Config, document: Document) -> list[Problem]:
         *_same_host_addresses(config, document),
         *_same_host_exporters(config, document),
         *_same_person_names(config, document),
-        *_same_listen_addresses(config.services, document),
+        *_same_listen_addresses(config, document),
+        *proxy_errors(config, document),
         *audience_errors(config, document),
         *grafana_errors(config, document),
     ]
@@ -49,6 +51,7 @@ def warnings_about(config: Config, document: Document) -> list[Problem]:
         *disagreements(config.exporter, document),
         *_same_systems(config, document),
         *_nothing_watched(config, document),
+        *proxy_warnings(config, document),
         *audience_warnings(config, document),
         *grafana_warnings(config, document),
     ]
@@ -101,14 +104,15 @@ def _same_person_names(config: Config, document: Document) -> Iterator[Problem]:
             yield _problem(document, ("people", index, "name"), f"{brief(person.name)} is listed twice", hint)
 
 
-def _same_listen_addresses(services: Services, document: Document) -> Iterator[Problem]:
+def _same_listen_addresses(config: Config, document: Document) -> Iterator[Problem]:
     seen: list[tuple[Key, str]] = []
-    for key, listen in _listen_addresses(services):
+    for key, listen in (*_listen_addresses(config.services), *_proxies(config)):
         for other, taken in seen:
             if _clash(listen, taken):
                 # The one that was written is the one to change; the other may be a default.
                 ours, given, theirs = (key, listen, other) if key in document.marks else (other, taken, key)
-                message = f"{given} is also where {theirs[1]} listens"
+                whose = theirs[1] if theirs[0] == "services" else "a proxy before Ollama"
+                message = f"{given} is also where {whose} listens"
                 yield _problem(document, ours, message, "give each service a port of its own")
         seen.append((key, listen))
 
@@ -126,6 +130,12 @@ def _listen_addresses(services: Services) -> Iterator[tuple[Key, str]]:
             continue
         for index, listen in enumerate(value if isinstance(value, list) else [value]):
             yield ("services", service, index) if isinstance(value, list) else ("services", service), listen
+
+
+def _proxies(config: Config) -> Iterator[tuple[Key, str]]:
+    for index, target in enumerate(config.targets.ollama):
+        if target.proxy is not None:
+            yield ("targets", "ollama", index, "proxy", "listen"), target.proxy.listen
 
 
 def _files(config: Config, document: Document) -> Iterator[Problem]:

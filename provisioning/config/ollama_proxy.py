@@ -99,3 +99,22 @@ class OllamaProxy(Strict):
     paths: list[Annotated[str, AfterValidator(_path)]] | None = Field(
         None, description="The only paths that are passed on, such as /api/chat or /v1/*; all unless given."
     )
+    cert_file: FilePath | None = Field(None, description="With it clients speak TLS: the proxy's certificate (PEM).")
+    key_file: FilePath | None = Field(None, description="Key of cert_file (PEM).")
+    client_ca_file: FilePath | None = Field(
+        None, description="Authority (PEM) of the certificates that clients must then have."
+    )
+    tokens_file: FilePath | None = Field(
+        None, description="Tokens, one a line; clients bring one as their API key. It is not passed on to Ollama."
+    )
+    bearer_token_file: FilePath | None = Field(
+        None, description="A token that requests bring to Ollama, in place of what the client brought."
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> OllamaProxy:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together: give both or neither")
+        if self.client_ca_file is not None and self.cert_file is None:
+            raise ValueError("client_ca_file and cert_file go together: only over TLS do clients show a certificate")
+        return self
