@@ -20,7 +20,20 @@ from tests.gameday.serving import Server
 
 # Of a mail's subject, of an SMS, and of a mail that the bridge sends in place of an SMS.
 _RESOLVED = re.compile(r"\[?RESOLVED|\[no SMS[^\]]*\] RESOLVED")
+_IN_MAIL = re.compile(r"^alertname: (\w+)$", re.MULTILINE)
+_IN_SMS = re.compile(r"^([A-Z]\w+): ")
+_ACKNOWLEDGE = "Ack"
+IN_PLACE = "[no SMS"  # how the subject of a mail begins that the bridge sends in place of an SMS
 Channel = Literal["mail", "sms", "heartbeat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a message says of one alert."""
+
+    alert: str
+    """Its name; empty where the message has no such parts."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,17 @@ class Message:
     @property
     def whole(self) -> str:
         return f"{self.subject}\n{self.text}"
+
+    @property
+    def news(self) -> list[Part]:
+        """What it tells: all that is over when it says that, else what fires, without what it adds has ended there."""
+        if self.channel == "sms" or self.subject.startswith(IN_PLACE):
+            found = [Part(match[1], line) for line in self.text.splitlines() if (match := _IN_SMS.match(line))]
+            parts = [one for one in found if one.alert != _ACKNOWLEDGE]
+        else:
+            blocks = [block for block in self.text.split("\n\n") if self.resolved or not block.startswith("RESOLVED ")]
+            parts = [Part(match[1], block) for block in blocks if (match := _IN_MAIL.search(block))]
+        return parts or [Part("", self.whole)]
 
 
 class Ledger:

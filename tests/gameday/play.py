@@ -14,7 +14,7 @@ import httpx
 
 from tests.gameday.acknowledging import Acknowledgement, acknowledge
 from tests.gameday.actions import ACTIONS
-from tests.gameday.messages import Message
+from tests.gameday.messages import IN_PLACE, Message, Part
 from tests.gameday.people import ADDRESSES
 from tests.gameday.scenario import Scenario
 from tests.gameday.stack import PEER_TIMEOUT
@@ -22,7 +22,6 @@ from tests.gameday.stage import Stage
 from tests.gameday.waiting import until
 from tests.gameday.watching import Episode, Watch
 
-_IN_PLACE = "[no SMS"  # how the subject of a mail begins that the bridge sends in place of an SMS
 QUIET = 90.0  # s for everything to be well again before the next fault
 DELIVERY = 20.0  # s from an alert that fires to the last person told
 ENDING = 40.0  # s from the alert's end to the last person told
@@ -108,9 +107,10 @@ class Play:
             for one in self._watch.begun_since(self._begun):
                 ended = "" if one.ended is None else f" to {one.ended - self._begun:.1f} s"
                 file.write(f"* {one.title} from {one.begun - self._begun:.1f} s{ended}: {one.summary}\n")
-            for message in self._messages():
-                at = message.at - self._begun
-                file.write(f"--- {at:.1f} s, {message.channel} to {message.to}: {message.subject}\n{message.text}\n")
+            for message in self._all_messages():
+                head = f"{message.at - self._begun:.1f} s, {message.channel} to {message.to}"
+                aside = "" if self._counts(message) else " (not counted)"
+                file.write(f"--- {head}{aside}: {message.subject}\n{message.text}\n")
 
     async def _until_quiet(self) -> None:
         left: list[str] = []
@@ -189,38 +189,45 @@ class Play:
 
     def _episodes(self) -> list[Episode]:
         """What began to fire since, and is about this scenario."""
-        return [one for one in self._watch.begun_since(self._begun) if self._concerns(f"{one.name} {one.subject}")]
+        since = self._watch.begun_since(self._begun)
+        return [one for one in since if self._fits(one) or self._concerns(f"{one.name} {one.subject}")]
 
     def _concerns(self, text: str) -> bool:
-        """Whether an alert or message is not another scenario's, nor aside, by the name that it must hold."""
+        """Whether an alert, or what is told of one, is not another scenario's, nor aside."""
         if self.scenario.lingers:
             return self.scenario.subject in text
-        return not any(subject in text for subject in (*self._lingering, *self._aside()))
-
-    def _aside(self) -> list[str]:
-        """What stands in everything that is told of other matters: their names, and the summaries of their alerts."""
-        names = self.scenario.aside
-        return [*names, *(one.summary for one in self._watch.begun_since(self._begun) if one.name in names)]
+        return not any(subject in text for subject in (*self._lingering, *self.scenario.aside))
 
     def _fits(self, episode: Episode) -> bool:
         return self.scenario.alert is not None and episode.fits(self.scenario.alert, self.scenario.labels)
 
     def _messages(self) -> list[Message]:
-        found = self._stage.ledger.since(self._begun)
-        return [one for one in found if one.channel != "heartbeat" and self._is_about(one) and self._of_now(one)]
+        """What people were told that counts here."""
+        return [one for one in self._all_messages() if self._counts(one)]
 
-    def _is_about(self, message: Message) -> bool:
-        """By what it says first: a mail goes on with all else that ails the same system, and what has ended there."""
-        if self.scenario.lingers:
-            return self._concerns(message.whole)
-        if message.resolved and self.scenario.alert and self.scenario.alert in message.whole:
-            return not any(subject in message.whole for subject in self._lingering)
-        return self._concerns(message.subject or message.text)
+    def _all_messages(self) -> list[Message]:
+        return [one for one in self._stage.ledger.since(self._begun) if one.channel != "heartbeat"]
 
-    def _of_now(self, message: Message) -> bool:
-        """Not the late end of an earlier scenario's alert, which would name nothing that fired since."""
-        since = self._watch.begun_since(self._begun)
-        return not message.resolved or any(one.name in message.whole or one.summary in message.whole for one in since)
+    def _counts(self, message: Message) -> bool:
+        """Whether it tells this scenario's own alert, whatever else stands in it, or anything that is not aside."""
+        news = message.news
+        if message.resolved:  # the late end of an earlier scenario's alert names nothing that fired since
+            begun = {one.name for one in self._watch.begun_since(self._begun) if one.begun < message.at}
+            news = [part for part in news if part.alert in begun]
+            if not all(map(self._matters, news)):  # something aside ends, and repeats what ended before
+                news = [part for part in news if not self._ended_before(part, message)]
+        return any(map(self._matters, news))
+
+    def _matters(self, part: Part) -> bool:
+        return self._is_own(part) or self._concerns(f"{part.alert} {part.text}")
+
+    def _ended_before(self, part: Part, message: Message) -> bool:
+        """Whether the same person was told of the same end earlier, in the same way."""
+        earlier = (one for one in self._all_messages() if one.resolved and one.at < message.at)
+        return any(_to(one) == _to(message) and part in one.news for one in earlier)
+
+    def _is_own(self, part: Part) -> bool:
+        return part.alert == self.scenario.alert and self.scenario.subject in part.text
 
     def _told(self) -> Counter[tuple[str, str]]:
         return Counter(map(_to, (one for one in self._messages() if not one.resolved and not self._overtaken(one))))
@@ -295,7 +302,7 @@ def _pairs(told: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
 
 def _to(message: Message) -> tuple[str, str]:
     person, means = ADDRESSES.get(message.to, (message.to, message.channel))
-    return person, "sms" if message.subject.startswith(_IN_PLACE) else means
+    return person, "sms" if message.subject.startswith(IN_PLACE) else means
 
 
 def _people(pairs: object) -> str:
