@@ -23,6 +23,7 @@ from exporter.proxy.heads import Framing, RequestHead, ResponseHead, WrongMessag
 from exporter.proxy.messages import Messages, Piece
 from exporter.proxy.saying import error_answer
 from exporter.proxy.upstream import HIGH, Server, Upstream
+from exporter.proxy.usage import Request, Without, may_ask
 from exporter.proxy.watching import Ending, Exchange, Watcher
 from provisioning.config.secrets import SecretError
 
@@ -40,6 +41,8 @@ class Asked:
     head: RequestHead
     exchange: Exchange
     place: Place | None = None
+    without: Without | None = None
+    """What takes out of the answer what we asked for and the client did not."""
 
 
 class Client(asyncio.Protocol):
@@ -55,6 +58,7 @@ class Client(asyncio.Protocol):
         self._requests: Messages[RequestHead] = Messages(_parse_request)
         self._asked: deque[Asked] = deque()  # in order, the one being answered first
         self._under_way: Exchange | None = None  # whose request is still coming
+        self._held: Request | None = None  # that request, while it must be whole before it goes on
         self._later: deque[Piece[RequestHead]] = deque()  # requests behind one that is not answered, before a guard
         self._waiting: list[bytes] = []  # for the upstream, until it is reached, or until it is this request's turn
         self._waiting_bytes = 0
@@ -161,6 +165,15 @@ class Client(asyncio.Protocol):
         assert self.transport is not None  # noqa: S101
         self.transport.write(data)
 
+    def edits(self) -> bool:
+        """See Asker."""
+        return any(asked.without is not None for asked in self._asked)
+
+    def edited(self, piece: Piece[ResponseHead]) -> bytes:
+        """See Asker."""
+        without = self._asked[0].without if self._asked else None
+        return piece.raw if without is None else without.feed(piece)
+
     def understood(self, piece: Piece[ResponseHead], now: float) -> None:
         """See Asker."""
         if not self._asked:
@@ -187,6 +200,9 @@ class Client(asyncio.Protocol):
         self._other = None
         if self._in_queue and len(self._asked) == 1:
             return  # it had nothing to answer; the next request makes a new connection
+        without = self._asked[0].without if self._asked else None
+        if without is not None:
+            self.answer(without.rest())
         # A client that closed its side has left, most often: Ollama stops for it, as it would without us.
         broken: Ending = "cancelled" if self._half_closed else "aborted"
         self._end_all("complete" if cleanly and whole else broken)
@@ -255,13 +271,24 @@ class Client(asyncio.Protocol):
                 log.error("a request is not passed on without its token: %s", error)  # noqa: TRY400 -- told to people
                 self._turn_away(Refusal(502, "token", "the proxy cannot read the token that Ollama wants"))
                 return
-        self._forward(raw)
+            if self._upstream.request_usage and may_ask(piece.head):
+                self._held = Request(piece.head)
+        self._forward(raw if self._held is None else self._hold(self._held, raw, piece))
         if self._under_way is not None:
             if piece.content:
                 self._under_way.sent(piece.content)
             if piece.last:
                 self._under_way.asked(self._loop.time())
                 self._under_way = None
+
+    def _hold(self, request: Request, raw: bytes, piece: Piece[RequestHead]) -> bytes:
+        """What may go on of a request that must be whole first."""
+        raw = request.feed(raw, piece)
+        if request.done:
+            self._held = None
+            if request.changed:
+                self._asked[-1].without = Without()
+        return raw
 
     def _let_in(self, guard: Guard, asked: Asked) -> bool:
         peer = self.transport.get_extra_info("peername") if self.transport is not None else None
@@ -293,6 +320,8 @@ class Client(asyncio.Protocol):
         self._say(refusal.status, refusal.why, asked.head, refusal.retry_after)
 
     def _forward(self, data: bytes) -> None:
+        if not data:
+            return
         if self._other is not None and not self._in_queue:
             self._other.write(data)
             return
@@ -355,7 +384,7 @@ class Client(asyncio.Protocol):
         now = self._loop.time()
         while self._asked:
             self._ended(self._asked.popleft(), ending, now)
-        self._under_way = None
+        self._under_way = self._held = None
 
     def _ended(self, asked: Asked, ending: Ending, now: float) -> None:
         if self._guard is not None and asked.place is not None:

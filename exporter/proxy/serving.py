@@ -99,7 +99,14 @@ def upstream_of(target: OllamaTarget) -> Upstream:
         if target.cert_file is not None:
             tls.load_cert_chain(target.cert_file, target.key_file)
     port = parts.port or _PORTS[parts.scheme]
-    return Upstream(parts.hostname or "", port, tls, rename=parts.netloc.encode(), bearer=_bearer(target.proxy))
+    return Upstream(
+        parts.hostname or "",
+        port,
+        tls,
+        rename=parts.netloc.encode(),
+        bearer=_bearer(target.proxy),
+        request_usage=target.proxy is not None and target.proxy.request_usage,
+    )
 
 
 def _bearer(proxy: OllamaProxy | None) -> Callable[[], bytes | None] | None:

@@ -28,6 +28,8 @@ class Upstream:
     know (its allowedHostsMiddleware)."""
     bearer: Callable[[], bytes | None] | None = None
     """What requests bring in place of the client's key; without it, that is passed on. May raise SecretError."""
+    request_usage: bool = False
+    """Whether OpenAI streams are to say their tokens."""
 
     def rewritten(self, raw: bytes) -> bytes:
         """A request's head as the upstream is to get it. Raises SecretError."""
@@ -47,6 +49,12 @@ class Asker(Protocol):
 
     def answer(self, data: bytes) -> None:
         """Bytes from the upstream, as they came."""
+
+    def edits(self) -> bool:
+        """Whether the client is not to get all of it."""
+
+    def edited(self, piece: Piece[ResponseHead]) -> bytes:
+        """What it is to get of this."""
 
     def understood(self, piece: Piece[ResponseHead], now: float) -> None:
         """What those bytes were."""
@@ -88,14 +96,23 @@ class Server(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._client.answer(data)
+        edits = self._client.edits()
+        if not edits:
+            self._client.answer(data)
         if self._blind:
             return
         now = self._loop.time()
         try:
             for piece in self._answers.feed(data):
+                if edits:
+                    self._client.answer(self._client.edited(piece))
                 self._client.understood(piece, now)
         except WrongMessageError as error:
+            if edits:
+                log.warning("an answer of the upstream is not understood and broken off: %s", error)
+                self._over(cleanly=False)
+                self.abort()
+                return
             self._blind = True
             log.warning("an answer of the upstream is not understood and passed on as it is: %s", error)
 

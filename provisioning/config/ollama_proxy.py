@@ -14,6 +14,7 @@ from provisioning.config.basics import (
     FilePath,
     ListenAddress,
     Strict,
+    Switch,
 )
 
 
@@ -94,6 +95,11 @@ class OllamaProxy(Strict):
     )
     currency: Annotated[str, StringConstraints(pattern=CURRENCY_PATTERN)] = Field(
         "USD", description="What the prices are in, by ISO 4217; a label of the cost."
+    )
+    request_usage: Switch = Field(
+        False,
+        description="true asks for the tokens of OpenAI streams whose clients did not, and keeps them from the client; "
+        "they are estimates otherwise.",
     )
     limits: ProxyLimits | None = Field(None, description="Limits of what is asked at once; none unless given.")
     paths: list[Annotated[str, AfterValidator(_path)]] | None = Field(

@@ -26,7 +26,7 @@ MESSAGES = [{"role": "user", "content": "hello"}]
 # and the numbers OpenAI's dialect gives its answers.
 VOLATILE = re.compile(
     rb'Date: [^\r]*|(?<=Content-Length: )[0-9]+|"(?:created_at|modified_at|expires_at)":"[^"]*"|"\w+_duration":[0-9]+'
-    rb'|"created":[0-9]+|"chatcmpl-[0-9]+"'
+    rb'|"created":[0-9]+|"(?:chat)?cmpl-[0-9]+"'
 )
 REQUESTS = {
     "version": ("GET", "/api/version", None),
@@ -145,3 +145,16 @@ def test_an_answer_under_way_survives_the_end_of_the_proxy(proxied: Proxied) -> 
         proxied.process.send_signal(signal.SIGTERM)
         assert json.loads(list(lines)[-1])["done"] is True
     assert proxied.process.wait(20) == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_tokens_asked_for_on_the_way_do_not_show(tmp_path: Path, ollama: OllamaServer, path: str) -> None:
+    body = {"model": "tiny", "prompt": "a", "messages": MESSAGES, "max_tokens": 8, "temperature": 0, "seed": 7}
+    raw = raw_request("POST", path, body | {"stream": True})
+    said = httpx.post(f"{ollama.url}{path}", json=body, trust_env=False, timeout=60).json()["usage"]
+    with before(tmp_path, ollama.url, request_usage=True) as proxy:
+        direct, through = answer(ollama.port, raw), answer(proxy.port, raw)
+        assert without_the_volatile(through) == without_the_volatile(direct)
+        labels = (f'endpoint="{path}"', 'source="reported"')
+        for kind, name in (("input", "prompt_tokens"), ("output", "completion_tokens")):
+            assert proxy.value("ollama_proxy_tokens_total", f'type="{kind}"', *labels) == said[name]

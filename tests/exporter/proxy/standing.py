@@ -81,7 +81,7 @@ async def standing(answer: Answer, **keys: Any) -> AsyncIterator[Standing]:
     loop = asyncio.get_running_loop()
     proxy = OllamaProxy(listen="127.0.0.1:1", **keys)
     accounts = Accounts(proxy)
-    there = Upstream("127.0.0.1", port, rename=b"ollama:11434")
+    there = Upstream("127.0.0.1", port, rename=b"ollama:11434", request_usage=proxy.request_usage)
     guard = guard_of(proxy, accounts, metrics, "gpu")
     made = factory(there, Counting(metrics, "gpu", accounts), clients, guard)
     front = await loop.create_server(made, "127.0.0.1", 0)
