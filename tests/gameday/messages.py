@@ -22,6 +22,7 @@ from tests.gameday.serving import Server
 _RESOLVED = re.compile(r"\[?RESOLVED|\[no SMS[^\]]*\] RESOLVED")
 _IN_MAIL = re.compile(r"^alertname: (\w+)$", re.MULTILINE)
 _IN_SMS = re.compile(r"^([A-Z]\w+): ")
+_WHEN = re.compile(r"^(?:Since|From) .*$", re.MULTILINE)
 _ACKNOWLEDGE = "Ack"
 IN_PLACE = "[no SMS"  # how the subject of a mail begins that the bridge sends in place of an SMS
 Channel = Literal["mail", "sms", "heartbeat"]
@@ -34,6 +35,12 @@ class Part:
     alert: str
     """Its name; empty where the message has no such parts."""
     text: str
+
+    @property
+    def when(self) -> str:
+        """Since when it has been so, or from when to when it was; empty where it does not say."""
+        found = _WHEN.search(self.text)
+        return found[0] if found else ""
 
 
 @dataclass(frozen=True, slots=True)

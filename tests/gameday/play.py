@@ -153,6 +153,8 @@ class Play:
         finally:
             await self._take_back()
         if self.result.resolved_after is not None:
+            # As long as something aside ails the same target, the mail that says "mended" says what is not.
+            await until(lambda: self._all_know_the_end() or not self._still_aside(), self.scenario.ends_within)
             await until(self._all_know_the_end, ENDING)
             await asyncio.sleep(AFTERMATH)
 
@@ -177,6 +179,9 @@ class Play:
     def _over(self) -> float | None:
         fitting = [one for one in self._episodes() if self._fits(one)]
         return max(one.ended or 0.0 for one in fitting) if fitting and all(one.ended for one in fitting) else None
+
+    def _still_aside(self) -> bool:
+        return any(one.name in self.scenario.aside for one in self._watch.firing())
 
     def _all_know_the_end(self) -> bool:
         if not self.scenario.resolves:
@@ -209,22 +214,26 @@ class Play:
         return [one for one in self._stage.ledger.since(self._begun) if one.channel != "heartbeat"]
 
     def _counts(self, message: Message) -> bool:
-        """Whether it tells this scenario's own alert, whatever else stands in it, or anything that is not aside."""
+        """Whether it tells what matters here, whatever else stands in it."""
         news = message.news
         if message.resolved:  # the late end of an earlier scenario's alert names nothing that fired since
             begun = {one.name for one in self._watch.begun_since(self._begun) if one.begun < message.at}
             news = [part for part in news if part.alert in begun]
-            if not all(map(self._matters, news)):  # something aside ends, and repeats what ended before
-                news = [part for part in news if not self._ended_before(part, message)]
-        return any(map(self._matters, news))
+        earlier = [
+            part
+            for one in self._all_messages()
+            if (one.resolved, _to(one)) == (message.resolved, _to(message)) and one.at < message.at
+            for part in one.news
+        ]
+        matters = [part for part in news if self._matters(part)]
+        # Sent for something aside, it repeats what was told before; sent for nothing new at all, it is one too many.
+        aside = [part for part in news if part not in matters]
+        repeats = all(_among(earlier, part) for part in matters)
+        return bool(matters) and not (repeats and not all(_among(earlier, part) for part in aside))
 
     def _matters(self, part: Part) -> bool:
+        """Whether it is the scenario's own alert, or any that is not aside."""
         return self._is_own(part) or self._concerns(f"{part.alert} {part.text}")
-
-    def _ended_before(self, part: Part, message: Message) -> bool:
-        """Whether the same person was told of the same end earlier, in the same way."""
-        earlier = (one for one in self._all_messages() if one.resolved and one.at < message.at)
-        return any(_to(one) == _to(message) and part in one.news for one in earlier)
 
     def _is_own(self, part: Part) -> bool:
         return part.alert == self.scenario.alert and self.scenario.subject in part.text
@@ -294,6 +303,10 @@ class Play:
 
     def _problem(self, text: str) -> None:
         self.result.problems.append(text)
+
+
+def _among(parts: Collection[Part], part: Part) -> bool:
+    return any((one.alert, one.when) == (part.alert, part.when) for one in parts)
 
 
 def _pairs(told: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:

@@ -142,6 +142,17 @@ def test_what_is_aside_may_end_after_its_own() -> None:
     assert scene.problems() == ""
 
 
+def test_something_aside_begins_meanwhile() -> None:
+    scene = Scene(aside=[DOWN[0]])
+    scene.fires(PENDING, 1)
+    scene.fires(DOWN, 5)
+    scene.mail(2, PENDING)
+    scene.mail(6, PENDING, DOWN)
+    scene.mail(10, DOWN, over=(PENDING,))
+    scene.mail(12, over=(PENDING, DOWN))
+    assert scene.problems() == ""
+
+
 def test_the_late_end_of_another_fault() -> None:
     scene = Scene()
     scene.mail(0.5, over=(PENDING, FULL))
