@@ -151,14 +151,14 @@ async def test_other_targets_get_their_turns_while_very_many_workers_are_decoded
     entry = worker(scheduler)
     scheduler.answers["identity"]["workers"] = {f"tcp://a:{number}": entry for number in range(20_000)}
     dask = collector(scheduler, series_limit=1000)
-    began, longest = time.monotonic(), 0.0
     look = asyncio.create_task(dask.parts()["identity"].ask())
+    began, longest = time.process_time(), 0.0
     while not look.done():
-        before = time.monotonic()
+        before = time.thread_time()
         await asyncio.sleep(0.005)
-        longest = max(longest, time.monotonic() - before)
+        longest = max(longest, time.thread_time() - before)
     assert len(look.result()) > 1
-    assert longest < (time.monotonic() - began) / 2
+    assert longest < (time.process_time() - began) / 2, "CPU of the event loop's thread without a pause"
 
 
 async def test_spilled_data_is_not_managed_memory() -> None:
