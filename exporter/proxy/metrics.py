@@ -23,6 +23,7 @@ MOST_MODELS = 200
 WAITS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
 BETWEEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0, 2.5, 10.0)
 RATES = (1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0)
+SHARES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 Key = tuple[str, ...]
 
 
@@ -131,6 +132,19 @@ class Metrics(Collector):
             "ollama_proxy_content_bytes",
             "Bytes of bodies passed on. direction: in or out.",
             ("target", "direction"),
+            "counter",
+        )
+        self.context = Histogram(
+            "ollama_proxy_context_used_ratio",
+            "Tokens of the prompt against the context length that Ollama has loaded the model with, where it says.",
+            by,
+            SHARES,
+        )
+        self.truncated = Values(
+            "ollama_proxy_truncated",
+            "Requests that filled the context. what: prompt (all of it is prompt; Ollama leaves out what is more) or "
+            "answer (the model had to stop there).",
+            (*by, "what"),
             "counter",
         )
         self.cost = Values(

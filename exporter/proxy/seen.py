@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 
 from exporter.proxy.accounts import Accounts
 from exporter.proxy.answers import Streamed, Timing, Whole
+from exporter.proxy.contexts import Contexts
+from exporter.proxy.facts import Facts
 from exporter.proxy.heads import RequestHead, ResponseHead
 from exporter.proxy.metrics import Key, Metrics
 from exporter.proxy.watching import Ending, Exchange
@@ -51,27 +54,31 @@ def endpoint_of(path: str) -> str:
 class Counting:
     """A Watcher that counts."""
 
-    def __init__(self, metrics: Metrics, target: str, accounts: Accounts | None = None) -> None:
-        self._metrics = metrics
-        self._target = target
-        self._accounts = accounts or Accounts()
+    def __init__(
+        self, metrics: Metrics, target: str, accounts: Accounts | None = None, contexts: Contexts | None = None
+    ) -> None:
+        self.metrics = metrics
+        self.target = target
+        self.accounts = accounts or Accounts()
+        self.contexts = contexts
 
     def begun(self, head: RequestHead, now: float) -> Exchange:
         """See Watcher."""
-        return Seen(self._metrics, self._accounts, self._target, head, now)
+        return Seen(self, head, now)
 
     def malformed(self) -> None:
         """See Watcher."""
-        self._metrics.refused.add((self._target, "other", "malformed"))
+        self.metrics.refused.add((self.target, "other", "malformed"))
 
 
 class Seen:
     """One exchange as it goes by."""
 
-    def __init__(self, metrics: Metrics, accounts: Accounts, target: str, head: RequestHead, now: float) -> None:
-        self._metrics = metrics
-        self._accounts = accounts
-        self._target = target
+    def __init__(self, counting: Counting, head: RequestHead, now: float) -> None:
+        self._metrics = metrics = counting.metrics
+        self._accounts = accounts = counting.accounts
+        self._contexts = counting.contexts
+        self._target = target = counting.target
         self._endpoint = endpoint_of(head.path)
         who = accounts.who if self._endpoint in MODEL_ENDPOINTS else None
         self._user = who.of(head.fields) if who is not None else None
@@ -140,6 +147,9 @@ class Seen:
         if self._body is not None and status == _OK:
             self._count_answer(self._body, by, now)
             self._count_cost(self._body, by, user)
+            model = self._body.facts.model
+            if self._contexts is not None and model and self._body.facts.input_tokens:
+                self._contexts.tell(model, partial(_count_context, metrics, self._body.facts, by))
 
     def _by(self, model: str | None) -> Key:
         named = self._metrics.known(model) if self._endpoint in MODEL_ENDPOINTS else ""
@@ -213,6 +223,16 @@ class Seen:
                 metrics.user_cost.add((target, user, prices.currency), cost)
 
 
+def _count_context(metrics: Metrics, facts: Facts, by: Key, length: int) -> None:
+    read, written = facts.input_tokens or 0, facts.output_tokens or 0
+    metrics.context.observe(by, read / length)
+    if read >= length:
+        metrics.truncated.add((*by, "prompt"))
+    elif facts.finish in _CUT and read + written >= length:
+        metrics.truncated.add((*by, "answer"))
+
+
+_CUT = frozenset({"length", "max_tokens"})
 # Why a model stopped, in the three dialects; a fixed list, as the word comes from outside.
 FINISHES = frozenset(
     {

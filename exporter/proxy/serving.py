@@ -21,6 +21,7 @@ from exporter.door.listen import Address, address
 from exporter.door.server import Server
 from exporter.door.settings import WebSettings
 from exporter.proxy.accounts import Accounts
+from exporter.proxy.contexts import Contexts
 from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
@@ -77,7 +78,9 @@ async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -
     accounts = Accounts(target.proxy)
     guard = guard_of(target.proxy, accounts, metrics, target.name)
     tls = tls_of(target.proxy)
-    made = factory(upstream_of(target), Counting(metrics, target.name, accounts), clients, guard)
+    upstream = upstream_of(target)
+    watcher = Counting(metrics, target.name, accounts, Contexts(upstream))
+    made = factory(upstream, watcher, clients, guard)
     server = await asyncio.get_running_loop().create_server(
         made,
         where.host or None,

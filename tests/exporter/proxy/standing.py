@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from exporter.proxy.accounts import Accounts
+from exporter.proxy.contexts import Contexts
 from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
@@ -59,7 +60,7 @@ class Standing:
 
 
 @contextlib.asynccontextmanager
-async def standing(answer: Answer, **keys: Any) -> AsyncIterator[Standing]:
+async def standing(answer: Answer, *, ask_ps: bool = False, **keys: Any) -> AsyncIterator[Standing]:
     """`answer` is called for each connection to the upstream; `keys` are those of `proxy:` in cluster-ai.yml."""
 
     answering: set[asyncio.Task[None]] = set()
@@ -83,7 +84,8 @@ async def standing(answer: Answer, **keys: Any) -> AsyncIterator[Standing]:
     accounts = Accounts(proxy)
     there = Upstream("127.0.0.1", port, rename=b"ollama:11434", request_usage=proxy.request_usage)
     guard = guard_of(proxy, accounts, metrics, "gpu")
-    made = factory(there, Counting(metrics, "gpu", accounts), clients, guard)
+    contexts = Contexts(there) if ask_ps else None
+    made = factory(there, Counting(metrics, "gpu", accounts, contexts), clients, guard)
     front = await loop.create_server(made, "127.0.0.1", 0)
     here = Standing(port, front.sockets[0].getsockname()[1], metrics, clients)
     try:

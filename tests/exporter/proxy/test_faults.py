@@ -219,6 +219,52 @@ async def test_an_upstream_that_goes_without_a_word_leaves_none():
         assert here.total("ollama_proxy_requests_total", outcome="aborted", code="") == 1
 
 
+ERRORS = {
+    "native": ("/api/chat", b"application/x-ndjson", LINE, b'{"error":"an error was encountered"}\n'),
+    "openai": (
+        "/v1/chat/completions",
+        b"text/event-stream",
+        b'data: {"model":"tiny","choices":[{"delta":{"content":"a"}}]}\n\n',
+        b'data: {"error":{"message":"runner died","type":"api_error"}}\n\n',
+    ),
+    "anthropic": (
+        "/v1/messages",
+        b"text/event-stream",
+        b'data: {"type":"message_start","message":{"model":"tiny","content":[],"usage":{"input_tokens":2}}}\n\n',
+        b'event: error\ndata: {"type":"error","error":{"type":"api_error","message":"runner died"}}\n\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", ERRORS)
+async def test_an_error_in_mid_stream_is_a_failure_though_the_status_was_200(dialect):
+    path, kind, line, error = ERRORS[dialect]
+
+    async def upstream(reader, writer):
+        await head_of(reader)
+        await reader.readexactly(2)
+        writer.write(HEAD.replace(b"application/x-ndjson", kind) + chunk(line) + chunk(error) + b"0\r\n\r\n")
+
+    async with standing(upstream) as here:
+        assert chunk(error) in await here.ask(ASK.replace(b"/api/generate", path.encode()))
+        labels = {"endpoint": path, "model": "tiny", "code": "200", "outcome": "failed"}
+        assert here.total("ollama_proxy_requests_total", **labels) == 1
+
+
+async def test_a_full_queue_of_ollamas_own_is_seen():
+    body = b'{"error":"server busy, please try again. maximum pending requests exceeded"}'
+    answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    async def upstream(reader, writer):
+        await head_of(reader)
+        writer.write(answer)
+
+    async with standing(upstream) as here:
+        assert await here.ask(ASK) == answer
+        assert here.total("ollama_proxy_requests_total", code="503", outcome="failed", model="_unknown") == 1
+        assert here.total("ollama_proxy_refused_total") == 0  # that is Ollama's refusal and not ours
+
+
 @given(st.binary(max_size=300), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_garbage_of_an_upstream_arrives_as_it_is(garbage, after_a_head):
