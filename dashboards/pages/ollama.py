@@ -108,10 +108,10 @@ def _loaded(limits: Mapping[str, float]) -> Any:
         description="Each loaded model: the memory it takes, the part that runs on the CPU, its context, and when it "
         "will be unloaded if nobody asks (a dash: it is kept for ever).",
         columns=[
-            Column(title="Model", field="model", width=190),
+            Column(title="Model", field="model", width=165),
             Column(title="Ollama", field="target"),
-            Column(title="Size", query=of("size_bytes"), unit="bytes"),
-            Column(title="On GPU", query=of("vram_bytes"), unit="bytes"),
+            Column(title="Size", query=of("size_bytes"), unit="bytes", width=95),
+            Column(title="On GPU", query=of("vram_bytes"), unit="bytes", width=95),
             Column(
                 title="On the CPU",
                 query=f"{of('cpu_bytes')} / ({of('size_bytes')} > 0)",
@@ -119,11 +119,11 @@ def _loaded(limits: Mapping[str, float]) -> Any:
                 decimals=0,
                 levels=above(limits["ollama_model_cpu_ratio"], worst=AMBER),
                 gauge=True,
-                width=130,
+                width=110,
             ),
-            Column(title="Context", query=of("context_tokens"), unit="short"),
+            Column(title="Context", query=of("context_tokens"), unit="short", width=80),
             Column(
-                title="Unloaded", query=f"{of('expires_timestamp_seconds')} * 1000", unit="dateTimeFromNow", width=140
+                title="Unloaded", query=f"{of('expires_timestamp_seconds')} * 1000", unit="dateTimeFromNow", width=110
             ),
         ],
         empty="none, or unknown",
@@ -208,7 +208,12 @@ def _installed() -> Any:
             Column(title="Family", field="family"),
             Column(title="Parameters", field="parameter_size", width=105),
             Column(title="Format", field="format", query=info),
-            Column(title="On disk", query=f"max by ({_BY}) (ollama_model_size_bytes{{{_SELECTED}}})", unit="bytes"),
+            Column(
+                title="On disk",
+                query=f"max by ({_BY}) (ollama_model_size_bytes{{{_SELECTED}}})",
+                unit="bytes",
+                width=95,
+            ),
             Column(
                 title="Pulled",
                 query=f"max by ({_BY}) (ollama_model_modified_timestamp_seconds{{{_SELECTED}}}) * 1000",
