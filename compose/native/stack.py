@@ -146,7 +146,8 @@ def _ollama_proxy(config: Config, file: Path) -> Service:
     command = _python("provisioning.cli", "proxy", "--config", str(file), "--web.listen-address", str(listen))
     service = _service("ollama_proxy", listen, command, "/-/ready")
     fronts = [Address.parse(target.proxy.listen) for target in config.targets.ollama if target.proxy]
-    return replace(service, ports=(listen, *fronts))
+    workers = map(Address.parse, config.services.ollama_proxy_workers)
+    return replace(service, ports=(listen, *workers, *fronts))
 
 
 def _node_exporter(config: Config, state: State, program: Path) -> Service:

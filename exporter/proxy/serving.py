@@ -28,6 +28,7 @@ from exporter.proxy.relay import Client, factory
 from exporter.proxy.secure import HANDSHAKE, tls_of
 from exporter.proxy.seen import Counting
 from exporter.proxy.upstream import Upstream
+from exporter.proxy.workers import Workers
 from provisioning.config.model import Config
 from provisioning.config.ollama_proxy import OllamaProxy
 from provisioning.config.secrets import SecretFile
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 DRAIN = 30.0
 """Seconds that answers under way have to end after SIGTERM."""
 _BACKLOG = 1024
+_SPARE = 5.0  # s more than that, for workers
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -45,8 +47,10 @@ def proxied(config: Config) -> list[OllamaTarget]:
     return [target for target in config.targets.ollama if target.proxy is not None]
 
 
-async def serve(config: Config, settings: WebSettings, *, addresses: Sequence[Address]) -> None:
-    """Serve until SIGTERM or SIGINT.
+async def serve(
+    config: Config, settings: WebSettings, *, addresses: Sequence[Address], workers: Workers | None, shared: bool
+) -> None:
+    """Serve until SIGTERM or SIGINT, with `workers` beside us. `shared`: other processes listen where we do.
 
     Raises OSError when an address is taken or a certificate cannot be read, SecretError when a secret cannot.
     """
@@ -61,17 +65,24 @@ async def serve(config: Config, settings: WebSettings, *, addresses: Sequence[Ad
     try:
         for url in await door.start(addresses):
             log.info("metrics on %s", url)
-        listening.extend([await listen(target, metrics, clients) for target in proxied(config)])
+        listening.extend([await listen(target, metrics, clients, shared=shared) for target in proxied(config)])
+        if workers is not None:
+            workers.start()
         await stop.wait()
     finally:
+        ending = asyncio.create_task(workers.stop(DRAIN + _SPARE)) if workers is not None else None
         log.info("stopping; %d connections are open", len(clients))
         for server in listening:
             server.close()
         await drain(clients)
+        if ending is not None:
+            await ending
         await door.stop()
 
 
-async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -> asyncio.Server:
+async def listen(
+    target: OllamaTarget, metrics: Metrics, clients: set[Client], *, shared: bool = False
+) -> asyncio.Server:
     """Stand in front of one Ollama. Raises OSError, and SecretError when a file of its cannot be read."""
     assert target.proxy is not None  # noqa: S101 -- `proxied` gives no other
     where = address(target.proxy.listen)
@@ -88,6 +99,7 @@ async def listen(target: OllamaTarget, metrics: Metrics, clients: set[Client]) -
         backlog=_BACKLOG,
         ssl=tls,
         ssl_handshake_timeout=None if tls is None else HANDSHAKE,
+        reuse_port=shared or None,
     )
     log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)
     return server

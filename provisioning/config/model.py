@@ -43,6 +43,11 @@ class Services(Strict):
     ollama_proxy: ListenAddress = Field(
         "127.0.0.1:9862", description="The metrics of the proxies before Ollama; runs when a target has one."
     )
+    ollama_proxy_workers: list[ListenAddress] = Field(
+        default_factory=list,
+        description="The metrics of more processes of the proxies, one an address, that share their ports and use more "
+        "cores.",
+    )
     grafana: ListenAddress = Field("127.0.0.1:3001", description="Grafana; 3001 leaves 3000 to Open WebUI.")
 
 

@@ -15,8 +15,11 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def proxy_errors(config: Config, document: Document) -> Iterator[Problem]:
-    """Proxies that would ask themselves."""
+    """Proxies that would ask themselves, and limits that several processes would each count alone."""
     for key, proxy, url in _proxies(config):
+        if proxy.limits is not None and config.services.ollama_proxy_workers:
+            hint = "leave services.ollama_proxy_workers out, or the limits"
+            yield _problem(document, (*key, "limits"), "each process of the proxy would count for itself alone", hint)
         address = urlsplit(url).netloc.lower()
         if _same(address, proxy.listen.lower()):
             hint = "give the proxy a port of its own, such as 127.0.0.1:11435"

@@ -68,7 +68,8 @@ def _proxy(config: Config) -> list[Job]:
     """What the proxies before Ollama have seen; their series name the target themselves."""
     if not any(target.proxy for target in config.targets.ollama):
         return []
-    group = {"targets": [dial_address(config.services.ollama_proxy)], "labels": {"system": "ollama"}}
+    processes = (config.services.ollama_proxy, *config.services.ollama_proxy_workers)
+    group = {"targets": list(map(dial_address, processes)), "labels": {"system": "ollama"}}
     return [{"job_name": "ollama_proxy", **_LIMITS, "static_configs": [group]}]
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,18 @@ _PATIENCE = 30.0
 class Proxied:
     """A running proxy."""
 
-    def __init__(self, folder: Path, upstream: str, **keys: Any) -> None:
+    def __init__(self, folder: Path, upstream: str, workers: int = 0, **keys: Any) -> None:
         """`upstream` is Ollama's URL; `keys` are more of those under `proxy:`."""
         self.port, self.metrics_port = free_port(), free_port()
+        self.workers = [free_port() for _ in range(workers)]
         self.url = f"http://127.0.0.1:{self.port}"
         proxy: Mapping[str, Any] = {"listen": f"127.0.0.1:{self.port}", **keys}
         config = {
             "targets": {"ollama": [{"name": "gpu", "url": upstream, "proxy": proxy}]},
-            "services": {"ollama_proxy": f"127.0.0.1:{self.metrics_port}"},
+            "services": {
+                "ollama_proxy": f"127.0.0.1:{self.metrics_port}",
+                "ollama_proxy_workers": [f"127.0.0.1:{port}" for port in self.workers],
+            },
         }
         self.log_file = folder / "proxy.log"
         file = folder / "cluster-ai.yml"
@@ -37,12 +42,14 @@ class Proxied:
         command = [sys.executable, "-m", "provisioning.cli", "proxy", "--config", str(file)]
         with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        self.until(self._ready)
+        for port in (self.metrics_port, *self.workers):
+            self.until(partial(self.ready, port))
 
-    def _ready(self) -> bool:
+    def ready(self, port: int) -> bool:
+        """Whether the process whose metrics are there answers."""
         assert self.process.poll() is None, self.log()
         try:
-            return httpx.get(f"http://127.0.0.1:{self.metrics_port}/-/ready", trust_env=False).is_success
+            return httpx.get(f"http://127.0.0.1:{port}/-/ready", trust_env=False).is_success
         except httpx.HTTPError:
             return False
 
@@ -53,9 +60,9 @@ class Proxied:
             assert time.monotonic() < end, self.log()
             time.sleep(0.05)
 
-    def value(self, name: str, *labels: str) -> float:
-        """The sum of the samples whose labels contain all of these."""
-        text = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics", trust_env=False, timeout=20).text
+    def value(self, name: str, *labels: str, port: int = 0) -> float:
+        """The sum of the samples whose labels contain all of these; `port` for those of a worker."""
+        text = httpx.get(f"http://127.0.0.1:{port or self.metrics_port}/metrics", trust_env=False, timeout=20).text
         lines = [line for line in text.splitlines() if re.match(rf"{name}[{{ ]", line)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if all(label in line for label in labels))
 
