@@ -107,3 +107,30 @@ def test_a_client_reads_the_same_and_its_tokens_are_counted(direct, through, ask
     assert through.value("ollama_proxy_inter_token_latency_seconds_count", *labels) <= later
     streamed = later > 0
     assert through.value("ollama_proxy_time_to_first_token_seconds_count", *labels) == streamed
+
+
+def test_each_client_says_in_its_own_errors_why_it_was_refused(tmp_path, direct, monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    tokens = tmp_path / "tokens"
+    tokens.write_text("sk-1\nsk-2\nsk-3\n")
+    limits = {"requests_per_minute": 1}
+    with proxied(tmp_path, direct, tokens_file=str(tokens), limits=limits) as proxy:
+        common = {"base_url": f"{proxy.url}/v1", "max_retries": 0}
+        with openai.OpenAI(api_key="wrong", **common) as client, pytest.raises(openai.AuthenticationError):
+            client.responses.create(model="tiny", input="hello")
+        with openai.OpenAI(api_key="sk-1", **common) as client:
+            client.responses.create(model="tiny", input="hello")
+            with pytest.raises(openai.RateLimitError, match="more requests a minute than one user may make"):
+                client.responses.create(model="tiny", input="hello")
+        ask = {"model": "tiny", "max_tokens": 8, "messages": HELLO}
+        with anthropic.Anthropic(base_url=proxy.url, api_key="sk-2", max_retries=0) as client:
+            client.messages.create(**ask)
+            with pytest.raises(anthropic.RateLimitError, match="more requests a minute") as limited:
+                client.messages.create(**ask)
+            assert 0 < int(limited.value.response.headers["retry-after"]) <= 60
+        with ollama.Client(proxy.url, headers={"Authorization": "Bearer sk-3"}) as client:
+            list(client.chat("tiny", HELLO, stream=True))
+            with pytest.raises(ollama.ResponseError, match="more requests a minute") as limited:
+                list(client.chat("tiny", HELLO, stream=True))
+            assert limited.value.status_code == 429
+        assert "sk-" not in proxy.log()
