@@ -234,6 +234,8 @@ class Client(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing():
             _reset_on_close(self._socket, on=False)
             self.transport.close()
+            if not self.transport.can_write_eof():
+                self._loop.call_later(LINGER, self._hang_up)
 
     def abort(self) -> None:
         """Ends at once; an answer under way must not look whole."""
@@ -400,6 +402,14 @@ class Client(asyncio.Protocol):
             self._impatience.cancel()
             self._impatience = None
 
+    def _hang_up(self) -> None:
+        """Over TLS a close waits for the client's own, which many never send; it need not once all has gone out."""
+        if not self.gone.is_set() and self.transport is not None:
+            if _unsent(self.transport):
+                self._loop.call_later(LINGER, self._hang_up)
+            else:
+                self.transport.abort()
+
     def _lose_patience(self) -> None:
         self.abort()
 
@@ -414,6 +424,12 @@ def _reset_on_close(sock: TransportSocket | None, *, on: bool) -> None:
     if sock is not None:
         with contextlib.suppress(OSError):  # it is closed already
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes that the kernel does not have yet; TLS has another transport below it that asyncio does not show."""
+    below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
+    return transport.get_write_buffer_size() + (below.get_write_buffer_size() if below is not None else 0)
 
 
 def factory(

@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 DRAIN = 30.0
 """Seconds that answers under way have to end after SIGTERM."""
 _BACKLOG = 1024
+_SLOWEST = 3600.0  # s in which the end of an answer may go out over TLS; a client that has it all is not waited for
 _SPARE = 5.0  # s more than that, for workers
 _PORTS = {"http": 80, "https": 443}
 
@@ -99,6 +100,7 @@ async def listen(
         backlog=_BACKLOG,
         ssl=tls,
         ssl_handshake_timeout=None if tls is None else HANDSHAKE,
+        ssl_shutdown_timeout=None if tls is None else _SLOWEST,
         reuse_port=shared or None,
     )
     log.info("%s: serving on %s for %s", target.name, target.proxy.listen, target.url)

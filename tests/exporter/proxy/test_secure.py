@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -12,7 +13,7 @@ import pytest
 
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client
-from exporter.proxy.serving import listen
+from exporter.proxy.serving import drain, listen
 from provisioning.config.load import ConfigError, load_with_warnings
 from provisioning.config.secrets import SecretError
 from provisioning.config.targets import OllamaTarget
@@ -26,9 +27,12 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @contextlib.asynccontextmanager
-async def before(upstream: int, **keys: object) -> AsyncIterator[tuple[int, Metrics]]:
+async def before(
+    upstream: int, clients: set[Client] | None = None, **keys: object
+) -> AsyncIterator[tuple[int, Metrics]]:
     """A proxy as `serve` makes it; its port and what it counts."""
-    port, metrics, clients = free_port(), Metrics(), set[Client]()
+    port, metrics = free_port(), Metrics()
+    clients = set() if clients is None else clients
     proxy = {"listen": f"127.0.0.1:{port}", **keys}
     target = OllamaTarget(name="gpu", url=f"http://127.0.0.1:{upstream}", proxy=proxy)
     server = await listen(target, metrics, clients)
@@ -52,6 +56,9 @@ async def ask(port: int, raw: bytes, tls: ssl.SSLContext | None = None) -> bytes
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+HEADLESS = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 def replace(file, content) -> None:
@@ -160,6 +167,47 @@ async def test_streams_over_tls_are_whole_or_broken_and_a_client_that_leaves_is_
         await asyncio.wait_for(ended.get(), 10)
         await here.until(lambda: metrics.in_flight._kept == {("gpu", "other"): 0.0})
         assert metrics.requests._kept[("gpu", "", "other", "200", "cancelled")] == 1
+
+
+async def test_an_end_over_tls_waits_for_slow_readers_and_not_for_silent_ones(tmp_path):
+    size = 8 << 20
+
+    async def upstream(reader, writer):
+        while True:
+            head = await head_of(reader)
+            await reader.readexactly(2)
+            if b"/large " in head:
+                writer.write(HEADLESS + b"x" * size)
+                return
+            writer.write(OK)
+
+    authority = Authority("ours")
+    tls = ssl.create_default_context(cafile=authority.write_ca(tmp_path))
+    cert, key = authority.write_pair(tmp_path)
+    clients: set[Client] = set()
+    keys = {"cert_file": cert, "key_file": key}
+    async with standing(upstream) as here, before(here.upstream, clients, **keys) as (port, metrics):
+
+        def silent() -> ssl.SSLSocket:
+            """A client that never says goodbye, like those that keep connections for later."""
+            plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+            return tls.wrap_socket(plain, server_hostname="127.0.0.1")
+
+        with await asyncio.to_thread(silent) as idle, await asyncio.to_thread(silent) as slow:
+            idle.sendall(ASK % b"")
+            assert (await asyncio.to_thread(idle.recv, 1000)).startswith(b"HTTP/1.1 200 OK")
+            slow.sendall((ASK % b"").replace(b"/api/chat", b"/large"))
+            await here.until(lambda: metrics.in_flight._kept.get(("gpu", "other")) == 1.0)
+            started = asyncio.get_running_loop().time()
+            draining = asyncio.create_task(drain(clients, 30))
+            await here.until(lambda: len(clients) == 1)
+            assert asyncio.get_running_loop().time() - started < 15
+            got = 0
+            while more := await asyncio.to_thread(slow.recv, 1 << 20):
+                got += len(more)
+                await asyncio.sleep(0.01)  # a record of 16 KiB at a time, so some seconds in all
+            assert got == len(HEADLESS) + size
+            await asyncio.wait_for(draining, 15)
 
 
 async def test_a_client_without_a_certificate_of_ours_is_not_let_in(tmp_path):
