@@ -130,7 +130,7 @@ class MailServer:
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
         parsed = email.message_from_bytes(content, _class=EmailMessage, policy=email.policy.default)
         body = parsed.get_body(("plain", "html"))
-        text = str(body.get_content()) if body is not None else ""
+        text = str(body.get_content()).replace("\r\n", "\n") if body is not None else ""
         for to in envelope.rcpt_tos:
             self._ledger.add(Message("mail", to, str(parsed["Subject"]), text))
         return "250 OK"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from aiosmtpd.smtp import Envelope
 
-from tests.gameday.messages import Ledger, Message
+from tests.gameday.messages import Ledger, MailServer, Message
 from tests.gameday.play import Play
 from tests.gameday.scenario import Scenario
 from tests.gameday.watching import Episode
@@ -165,3 +167,15 @@ def test_the_late_end_of_another_fault() -> None:
 def test_sms() -> None:
     text = f"FIRING critical, gameday, since 07:42 UTC\n{PENDING[0]}: {PENDING[2]}\nAck: http://127.0.0.1/"
     assert [one.alert for one in Message("sms", "+15550000001", "", text).news] == [PENDING[0]]
+
+
+def test_mail_as_alertmanager_sends_it() -> None:
+    ledger = Ledger()
+    text = f"All of this is mended.\n\n{_part('RESOLVED', DOWN)}{_part('RESOLVED', PENDING)}"
+    envelope = Envelope()
+    envelope.rcpt_tos = ["ana@example.org"]
+    envelope.content = f"Subject: [RESOLVED] gameday: two\n\n{text}".replace("\n", "\r\n").encode()
+    server = cast(Any, None)
+    assert asyncio.run(MailServer(ledger, 0).handle_DATA(server, server, envelope)) == "250 OK"
+    [message] = ledger.since(0)
+    assert [one.alert for one in message.news] == [DOWN[0], PENDING[0]]

@@ -16,6 +16,7 @@ from tests.gameday.stack import SECOND
 from tests.gameday.stage import Stage
 
 _EVERY = 0.25  # s
+_PATIENCE = 2.0  # s for an Alertmanager to answer: what fires must be seen while one hangs, too
 _ALWAYS = frozenset({"Watchdog"})
 _OWN = frozenset({"alertname", "severity", "system", "cluster"})
 
@@ -91,7 +92,7 @@ class Watch:
     async def held(self, service: str) -> list[dict[str, Any]]:
         """What an Alertmanager has, but for the Watchdog; empty while it does not answer."""
         with contextlib.suppress(httpx.HTTPError, ValueError):
-            found = await self._get(f"{self.stage.url(service)}/api/v2/alerts")
+            found = await self._get(f"{self.stage.url(service)}/api/v2/alerts", _PATIENCE)
             return [one for one in found if one["labels"]["alertname"] not in _ALWAYS]
         return []
 
@@ -121,8 +122,8 @@ class Watch:
     async def _alerts(self) -> list[dict[str, Any]]:
         return list((await self._get(f"{self.stage.url('prometheus')}/api/v1/alerts"))["data"]["alerts"])
 
-    async def _get(self, url: str) -> Any:
-        answer = await self.stage.http.get(url)
+    async def _get(self, url: str, timeout: float = 10.0) -> Any:
+        answer = await self.stage.http.get(url, timeout=timeout)
         answer.raise_for_status()
         return answer.json()
 
