@@ -73,6 +73,17 @@ class Client(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._socket: TransportSocket | None = None
         self.gone = asyncio.Event()
+        self.opened = self._loop.time()
+
+    @property
+    def idle(self) -> bool:
+        """Whether it asks nothing now."""
+        return not self._asked and not self._tunnel
+
+    @property
+    def descriptors(self) -> int:
+        """How many of the process it holds."""
+        return 1 if self._other is None and self._connecting is None else 2
 
     # --- what asyncio calls ---
 
@@ -226,7 +237,7 @@ class Client(asyncio.Protocol):
     def drain(self) -> None:
         """Ends once what is under way has ended."""
         self._draining = True
-        if not self._asked and not self._tunnel:
+        if self.idle:
             self.close()
 
     def close(self) -> None:

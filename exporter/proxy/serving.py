@@ -22,6 +22,7 @@ from exporter.door.server import Server
 from exporter.door.settings import WebSettings
 from exporter.proxy.accounts import Accounts
 from exporter.proxy.contexts import Contexts
+from exporter.proxy.crowd import Crowd
 from exporter.proxy.guards import guard_of
 from exporter.proxy.metrics import Metrics
 from exporter.proxy.relay import Client, factory
@@ -94,7 +95,7 @@ async def listen(
     watcher = Counting(metrics, target.name, accounts, Contexts(upstream))
     made = factory(upstream, watcher, clients, guard)
     server = await asyncio.get_running_loop().create_server(
-        made,
+        Crowd(made, clients),
         where.host or None,
         where.port,
         backlog=_BACKLOG,

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.proxy.crowd import Crowd
 from exporter.proxy.heads import request_head, response_head
 from exporter.proxy.messages import Messages
 from exporter.proxy.metrics import Metrics
+from exporter.proxy.relay import factory
 from exporter.proxy.seen import Counting
+from exporter.proxy.upstream import Upstream
 from tests.exporter.proxy.standing import head_of, standing
 from tests.exporter.proxy.test_relay import ASK, CLOSE, HEAD, LAST, LINE, chunk
 
@@ -101,6 +104,38 @@ async def test_a_client_still_sending_hears_why_it_was_refused():
         writer.write(POST + b"Content-Length: 1, 2\r\n\r\n" + b"x" * (4 << 20))
         answer = await asyncio.wait_for(reader.read(-1), 10)
         assert answer.endswith(b'{"error": "the length of the body is not clear"}')
+
+
+async def test_too_many_clients_cost_those_who_ask_nothing_and_the_oldest_first():
+    go_on = asyncio.Event()
+
+    async def upstream(reader, writer):
+        await head_of(reader)
+        await reader.readexactly(2)
+        writer.write(HEAD + chunk(LINE))
+        await go_on.wait()
+        writer.write(chunk(LAST) + b"0\r\n\r\n")
+
+    async with standing(upstream) as here:
+        make = factory(Upstream("127.0.0.1", here.upstream), Counting(here.metrics, "gpu"), here.clients)
+        crowd = Crowd(make, here.clients, descriptors=50)
+        server = await asyncio.get_running_loop().create_server(crowd, "127.0.0.1", 0)
+        here.proxy = server.sockets[0].getsockname()[1]
+        streaming, writer = await here.connect()
+        writer.write(ASK)
+        await streaming.readuntil(LINE)
+        idle = [await here.connect() for _ in range(100)]
+        await here.until(lambda: len(here.clients) <= 45)
+        newest, writer = await here.connect()
+        writer.write(ASK)
+        await newest.readuntil(LINE)
+        go_on.set()
+        for reader in (streaming, newest):
+            assert (await asyncio.wait_for(reader.readuntil(b"\r\n0\r\n\r\n"), 10)).endswith(b"0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(idle[0][0].read(1), 10)
+        assert not idle[-1][0].at_eof()
+        server.close()
 
 
 @pytest.mark.parametrize("size", [1 << 10, 64 << 10])

@@ -75,6 +75,7 @@ async def test_ten_thousand_clients_who_say_nothing_cost_little_and_keep_nobody_
             assert (await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 30)).endswith(LAST + b"\r\n0\r\n\r\n")
             writer.close()
             assert proxy.memory() - alone < 150
+            assert proxy.value("process_open_fds") > CLIENTS  # all of them are still there
         finally:
             for one in idle:
                 one.close()
