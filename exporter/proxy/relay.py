@@ -125,6 +125,8 @@ class Client(asyncio.Protocol):
         for asked in self._asked:
             asked.exchange.left()
         if self._in_queue or self.transport is None or not self.transport.can_write_eof():  # TLS has no half
+            if self._other is not None:
+                self._other.abort()
             self.close()
             return False
         self._pass_on_the_end()
@@ -156,7 +158,7 @@ class Client(asyncio.Protocol):
 
     def reached(self, other: Server) -> bool:
         """See Asker. The upstream gets what has waited for it."""
-        if self.transport is None or self.transport.is_closing():
+        if self.transport is None or self.transport.is_closing() or self._deaf:
             return False
         self._other = other
         self.resume()  # first, as what is written now may pause it again
@@ -210,7 +212,8 @@ class Client(asyncio.Protocol):
         """See Asker."""
         self._other = None
         if self._in_queue and len(self._asked) == 1:
-            return  # it had nothing to answer; the next request makes a new connection
+            self._connecting = None  # it had nothing to answer; the request that waits makes a new connection
+            return
         without = self._asked[0].without if self._asked else None
         if without is not None:
             self.answer(without.rest())

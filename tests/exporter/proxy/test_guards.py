@@ -124,6 +124,37 @@ async def test_who_leaves_in_mid_answer_gives_the_turn_on():
         await asyncio.wait_for(other.readuntil(LINE), 10)
 
 
+async def test_who_waits_on_a_connection_that_ollama_has_left_gets_another():
+    held = Held()
+
+    async def upstream(reader, writer):
+        if not held.asked:  # the first answers once, and leaves when somebody waits
+            held.asked += 1
+            await head_of(reader)
+            await reader.readexactly(2)
+            writer.write(HEAD + chunk(LAST) + b"0\r\n\r\n")
+            await leave.wait()
+        else:
+            await held(reader, writer)
+
+    leave = asyncio.Event()
+    async with standing(upstream, limits={"concurrent": 1}) as here:
+        waiting, writer = await here.connect()
+        writer.write(ASK)
+        await waiting.readuntil(END)
+        working, other = await here.connect()
+        other.write(ASK)
+        await working.readuntil(LINE)
+        writer.write(ASK)
+        await here.until(lambda: here.total("ollama_proxy_queued") == 1)
+        leave.set()
+        await asyncio.sleep(0.1)
+        held.go_on.release()
+        held.go_on.release()
+        assert (await asyncio.wait_for(waiting.readuntil(END), 10)).endswith(END)
+        assert here.total("ollama_proxy_requests_total", outcome="complete") == 3
+
+
 async def test_a_large_request_waits_its_turn_whole():
     bodies = []
 
