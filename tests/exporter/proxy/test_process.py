@@ -14,7 +14,7 @@ import pytest
 
 from tests.exporter.proxy.process import Proxied
 from tests.exporter.proxy.standing import Answer, head_of
-from tests.exporter.proxy.test_relay import ASK, HEAD, LAST, LINE, chunk
+from tests.exporter.proxy.test_relay import ASK, CLOSE, HEAD, LAST, LINE, chunk
 
 CLIENTS = 10_000
 pytestmark = pytest.mark.timeout(120)
@@ -83,6 +83,39 @@ async def test_ten_thousand_clients_who_say_nothing_cost_little_and_keep_nobody_
             proxy.until, lambda: proxy.value("process_open_fds") < 100
         )  # and nothing of them is kept
         assert proxy.value("ollama_proxy_requests_total") == 1
+
+
+async def test_clients_that_read_nothing_hold_ollama_back_and_little_memory(tmp_path):
+    sent = 0
+    block = b"x" * 65_536
+
+    async def upstream(reader, writer):
+        nonlocal sent
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            writer.write(block)
+            await writer.drain()
+            sent += len(block)
+
+    async with before(tmp_path, upstream) as proxy:
+        alone = proxy.memory()
+        slow = [socket.create_connection(("127.0.0.1", proxy.port), timeout=20) for _ in range(20)]
+        try:
+            for one in slow:
+                one.sendall(CLOSE)
+            last = -1
+            while sent != last:  # until nobody can send any more
+                last = sent
+                await asyncio.sleep(0.5)
+            assert sent > len(slow) * len(block)
+            assert proxy.memory() - alone < 40
+        finally:
+            for one in slow:
+                one.close()
+        await asyncio.to_thread(
+            proxy.until, lambda: proxy.value("ollama_proxy_requests_total", 'outcome="cancelled"') == len(slow)
+        )
 
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\r\n"
