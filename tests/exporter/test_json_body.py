@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,28 @@ def test_lists_in_lists_longer_than_the_window_are_not_decoded_for_each_of_them(
     with pytest.raises(json_body.TooMuchError, match="minutes"):
         json_body.loads_in_pieces(body)
     assert time.process_time() - began < 2
+
+
+def test_each_value_is_decoded_once_and_a_second_time_where_a_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+    scan_once = json_body._scan_once
+
+    def counted(text: str, at: int) -> tuple[Any, int]:
+        nonlocal calls
+        calls += 1
+        return scan_once(text, at)
+
+    monkeypatch.setattr(json_body, "_scan_once", counted)
+    whole = {"models": [{"name": "x" * 100, "size": number} for number in range(5_000)]}
+    body = json.dumps(whole).encode()
+    assert json_body.loads_in_pieces(body) == whole
+    assert 5_000 < calls <= 5_000 + 5 + len(body) // json_body._WINDOW
+
+
+@pytest.mark.parametrize("filler", ["", "x" * 100_000], ids=["in a window", "beyond one"])
+def test_control_characters_in_names_are_refused(filler: str) -> None:
+    with pytest.raises(ValueError, match="control character"):
+        json_body.loads_in_pieces(b'{"first": "%s", "a\nb": 1}' % filler.encode())
 
 
 @given(st.integers(1, 12), st.integers(1, 50))
