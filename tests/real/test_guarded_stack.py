@@ -130,7 +130,7 @@ def test_nobody_else_gets_in(guarded: Guarded) -> None:
 
 def test_prometheus_gets_in_and_each_target_has_one_shard(guarded: Guarded) -> None:
     until(lambda: len(guarded.ask("dask_cluster_up == 1")) == 2, "both targets, once each", seconds=60)
-    assert len(guarded.ask('up{job="exporter"} == 1')) == 2
+    until(lambda: len(guarded.ask('up{job="exporter"} == 1')) == 2, "the exporters' own metrics", seconds=60)
     watched = {
         (one["metric"]["instance"].rsplit(":")[1], one["value"][1])
         for one in guarded.ask('cluster_ai_exporter_targets{system="dask"}')
