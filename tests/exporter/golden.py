@@ -50,7 +50,10 @@ class Golden:
         """Ready families, for a caller that ran the collection itself."""
         families = list(families)
         text = encode(families, openmetrics=False)
-        openmetrics = encode(families, openmetrics=True) + "# EOF\n"
+        self.texts(text, encode(families, openmetrics=True) + "# EOF\n", system, version)
+
+    def texts(self, text: str, openmetrics: str, system: str, version: str) -> None:
+        """Both expositions, of what writes them itself."""
         assert_parses(text, openmetrics)
         folder = GOLDEN / system
         self._same(folder / f"{version}.txt", text)

@@ -23,6 +23,26 @@ EVERY_TARGET = (
     "up", "scrape_duration_seconds", "collector_success", "collector_duration_seconds", "collector_age_seconds",
     "collector_errors", "series_dropped", "tls_certificate_expiry_timestamp_seconds",
 )  # fmt: skip
+# What vLLM and OpenTelemetry's GenAI conventions call the same, where they have it.
+ELSEWHERE = {
+    "requests": ("request_success_total", ""),
+    "requests_in_flight": ("num_requests_running, num_requests_waiting", ""),
+    "queued": ("num_requests_waiting", ""),
+    "finishes": ("request_success_total{finished_reason}", "gen_ai.response.finish_reasons"),
+    "request_duration_seconds": ("e2e_request_latency_seconds", "gen_ai.server.request.duration"),
+    "time_to_first_token_seconds": ("time_to_first_token_seconds", "gen_ai.server.time_to_first_token"),
+    "inter_token_latency_seconds": ("inter_token_latency_seconds", "gen_ai.server.time_per_output_token"),
+    "request_phase_seconds": (
+        "request_queue_time_seconds, request_prefill_time_seconds, request_decode_time_seconds", ""
+    ),
+    "tokens": ("prompt_tokens_total, generation_tokens_total", "gen_ai.client.token.usage"),
+}  # fmt: skip
+PROXY = """\
+## ollama_proxy: the proxy before Ollama
+
+On the proxy's own page of metrics ([proxy.md](proxy.md)), recorded with answers of Ollama 0.17.4. vLLM's names begin
+with `vllm:`. OpenTelemetry's endpoint is `gen_ai.operation.name`, its model `gen_ai.response.model`.
+"""
 INTRO = """\
 # Metrics
 
@@ -53,6 +73,7 @@ def page() -> str:
         own = {name: row for name, row in rows.items() if name.removeprefix(f"{collector.prefix}_") not in EVERY_TARGET}
         parts.append(f"## {collector.prefix}: {TITLES.get(system, system)}\n\nRecorded from {', '.join(versions)}.\n")
         parts.append(_table(own, versions))
+    parts += [PROXY, _proxy()]
     parts.append(
         "## Of every target\n\nWith the prefix of the system (`dask_cluster_`, `ollama_`, `openwebui_`) in place of"
         " `<system>_`.\n"
@@ -77,7 +98,7 @@ def _add(rows: dict[str, Row], family: Metric) -> Row:
     row = rows.setdefault(family.name, Row(family.type, family.documentation))
     row.help = family.documentation
     for sample in family.samples:
-        row.labels.update(sample.labels)
+        row.labels.update(sample.labels.keys() - {"le"})
     return row
 
 
@@ -117,6 +138,22 @@ def _table(rows: dict[str, Row], versions: list[str]) -> str:
         some = "" if set(row.versions) >= set(versions) else f" *Only in {', '.join(row.versions)}.*"
         lines.append(f"| `{shown}` ({row.kind}) | {labels} | {_cell(row.help)}{some} |")
     return "\n".join(lines) + "\n"
+
+
+def _proxy() -> str:
+    """With the names that others have for the same."""
+    rows, _ = _rows("proxy")
+    lines = _table(rows, []).splitlines()
+    head, rule, *found = lines
+    named = [f"{head} vLLM | OpenTelemetry |", f"{rule}---|---|"]
+    for line, name in zip(found, sorted(rows), strict=True):
+        theirs = ELSEWHERE.get(name.removeprefix("ollama_proxy_"), ("", ""))
+        named.append(f"{line} {_code(theirs[0])} | {_code(theirs[1])} |")
+    return "\n".join(named) + "\n"
+
+
+def _code(names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names.split(", ") if name)
 
 
 def _cell(text: str) -> str:

@@ -60,7 +60,9 @@ class Standing:
 
 
 @contextlib.asynccontextmanager
-async def standing(answer: Answer, *, ask_ps: bool = False, **keys: Any) -> AsyncIterator[Standing]:
+async def standing(
+    answer: Answer, *, ask_ps: bool = False, target: str = "gpu", **keys: Any
+) -> AsyncIterator[Standing]:
     """`answer` is called for each connection to the upstream; `keys` are those of `proxy:` in cluster-ai.yml."""
 
     answering: set[asyncio.Task[None]] = set()
@@ -83,9 +85,9 @@ async def standing(answer: Answer, *, ask_ps: bool = False, **keys: Any) -> Asyn
     proxy = OllamaProxy(listen="127.0.0.1:1", **keys)
     accounts = Accounts(proxy)
     there = Upstream("127.0.0.1", port, rename=b"ollama:11434", request_usage=proxy.request_usage)
-    guard = guard_of(proxy, accounts, metrics, "gpu")
+    guard = guard_of(proxy, accounts, metrics, target)
     contexts = Contexts(there) if ask_ps else None
-    made = factory(there, Counting(metrics, "gpu", accounts, contexts), clients, guard)
+    made = factory(there, Counting(metrics, target, accounts, contexts), clients, guard)
     front = await loop.create_server(made, "127.0.0.1", 0)
     here = Standing(port, front.sockets[0].getsockname()[1], metrics, clients)
     try:
