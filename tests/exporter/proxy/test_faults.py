@@ -204,7 +204,7 @@ async def test_an_upload_that_the_upstream_does_not_take_waits_at_the_client():
                     sent += 65536
         assert 0 < sent < 64 << 20
         (client,) = here.clients
-        assert client._other._transport.get_write_buffer_size() < 2 << 20
+        assert client._way.server._transport.get_write_buffer_size() < 2 << 20
         writer.transport.abort()
 
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from exporter.proxy import relay
+from exporter.proxy import intake, relay
 from exporter.proxy.seen import Counting
 from exporter.proxy.serving import drain
 from tests.exporter.proxy.standing import head_of, standing
@@ -261,7 +261,7 @@ async def test_what_is_under_way_ends_before_the_proxy_does():
 
 
 async def test_a_head_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr(relay, "HEAD_TIME", 0.2)
+    monkeypatch.setattr(intake, "HEAD_TIME", 0.2)
     async with standing(lambda _reader, writer: writer.drain()) as here:
         silent, _ = await here.connect()
         reader, writer = await here.connect()
