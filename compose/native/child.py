@@ -150,8 +150,9 @@ class Child:
         """Asks the process's whole group to end, then makes it."""
         if process.returncode is None:
             _signal_group(process.pid, signal.SIGTERM)
+            grace = self._pace.grace if self.service.grace is None else self.service.grace
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), self._pace.grace)
+                await asyncio.wait_for(process.wait(), grace)
         # Also after an orderly end: what it started and left behind holds its ports.
         _signal_group(process.pid, signal.SIGKILL)
         await process.wait()

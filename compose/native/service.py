@@ -33,5 +33,7 @@ class Service:
     environment: dict[str, str] = field(default_factory=dict)
     access: Access = field(default_factory=Access)
     """How to get in to look whether it answers."""
+    grace: float | None = None
+    """Seconds between the request to end and the order; None for the few that most need."""
     note: str = ""
     """What people should know when it answers."""

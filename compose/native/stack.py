@@ -19,6 +19,7 @@ from provisioning.config.model import Config
 
 DEMO_SCHEDULER = Address("127.0.0.1", 18786)  # beside Dask's own 8786, which may be in use
 NOT_DISKS = "^/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+PROXY_GRACE = 40.0  # s; answers under way have 30 to end, then its workers and its metrics go
 NAMES = ("exporter", "prometheus", "alertmanager", "sms_bridge", "ollama_proxy", "node_exporter", "grafana", "dask")
 
 
@@ -147,7 +148,7 @@ def _ollama_proxy(config: Config, file: Path) -> Service:
     service = _service("ollama_proxy", listen, command, "/-/ready")
     fronts = [Address.parse(target.proxy.listen) for target in config.targets.ollama if target.proxy]
     workers = map(Address.parse, config.services.ollama_proxy_workers)
-    return replace(service, ports=(listen, *workers, *fronts))
+    return replace(service, ports=(listen, *workers, *fronts), grace=PROXY_GRACE)
 
 
 def _node_exporter(config: Config, state: State, program: Path) -> Service:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import psutil
 
 from compose.native import record
-from compose.native.child import GRACE
 from compose.native.places import State, shown
+from compose.native.stack import PROXY_GRACE
 
-_PATIENCE = GRACE + 4.0  # s
+_PATIENCE = PROXY_GRACE + 4.0  # s; more than the longest grace
 _PAUSE = 0.1  # s
 
 

@@ -38,9 +38,10 @@ from provisioning.config.targets import OllamaTarget
 log = logging.getLogger(__name__)
 DRAIN = 30.0
 """Seconds that answers under way have to end after SIGTERM."""
+SPARE = 5.0
+"""Seconds more than that, for workers."""
 _BACKLOG = 1024
 _SLOWEST = 3600.0  # s in which the end of an answer may go out over TLS; a client that has it all is not waited for
-_SPARE = 5.0  # s more than that, for workers
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -72,7 +73,7 @@ async def serve(
             workers.start()
         await stop.wait()
     finally:
-        ending = asyncio.create_task(workers.stop(DRAIN + _SPARE)) if workers is not None else None
+        ending = asyncio.create_task(workers.stop(DRAIN + SPARE)) if workers is not None else None
         log.info("stopping; %d connections are open", len(clients))
         for server in listening:
             server.close()

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 TARGETS = b"""[{"name": "main", "system": "dask", "up": true, "error": null, "series": 3},
@@ -40,12 +41,20 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def end_slowly(done: Path, *_: object) -> None:
+    time.sleep(1)
+    done.touch()
+    os._exit(0)
+
+
 def main() -> None:
     port, words = int(sys.argv[1]), sys.argv[2:]
     for word in words:
         name, _, value = word.partition("=")
         if name == "ignore-term":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        elif name == "slow-end":  # finishes something first
+            signal.signal(signal.SIGTERM, partial(end_slowly, Path(value)))
         elif name == "grandchild":  # something that outlives its parent unless its whole group is ended
             child = subprocess.Popen(["sleep", "600"])
             Path(value).write_text(str(child.pid))

@@ -1,6 +1,6 @@
 """`cluster-ai up` with fake services and a quicker pace: `python -m tests.compose.fake_stack STATE PLAN`.
 
-PLAN is a JSON object: service name -> [port, words for fake_service.py].
+PLAN is a JSON object: service name -> [port, words for fake_service.py]; the word grace=SECONDS is for us.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def plan(data: dict[str, list[object]]) -> Plan:
     for name, (port, *words) in data.items():
         address = Address("127.0.0.1", int(str(port)))
         command = (sys.executable, str(FAKE), str(port), *map(str, words))
-        services.append(Service(name, command, f"{address.url}/ready", address.url, (address,)))
+        grace = next((float(word.partition("=")[2]) for word in map(str, words) if word.startswith("grace=")), None)
+        services.append(Service(name, command, f"{address.url}/ready", address.url, (address,), grace=grace))
     record = Record(config="fake", services=[ServiceRecord(name, Condition.STARTING) for name in data])
     return Plan(services, record, FakePeople(Config(targets=Targets()), "", Path(), demo=True))
 

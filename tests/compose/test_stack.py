@@ -14,11 +14,12 @@ import yaml
 from click.testing import CliRunner
 
 from compose import cli
-from compose.native import binaries, demo_config, grafana, neighbours, prepare, report, stack
+from compose.native import binaries, demo_config, grafana, neighbours, prepare, report, stack, stop
 from compose.native.places import State, default_cache_dir, default_state_dir
 from compose.native.ports import Address, holder, why_not
 from compose.native.prepare import StartError, Wishes
 from compose.native.service import Condition
+from exporter.proxy import serving
 from provisioning.config.load import load
 
 CONFIG = """\
@@ -306,6 +307,18 @@ def test_the_sms_bridge_runs_where_it_has_work(state: State, tmp_path: Path) -> 
     rendered = yaml.safe_load((state.rendered / "prometheus.yml").read_text())
     jobs = {job["job_name"]: job for job in rendered["scrape_configs"]}
     assert jobs["sms_bridge"]["static_configs"] == [{"targets": ["127.0.0.1:19861"]}]
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_proxy_may_let_answers_end(state: State, tmp_path: Path) -> None:
+    file = tmp_path / "cluster-ai.yml"
+    target = '{name: gpu, url: "http://10.0.0.7:11434", proxy: {listen: "127.0.0.1:21435"}}'
+    file.write_text(f"targets: {{ollama: [{target}]}}\n")
+    plan = prepare.prepare(state, wishes(file, ollama_proxy="127.0.0.1:19862"), lambda _: None)
+    graces = {service.name: service.grace for service in plan.services}
+    assert graces.pop("ollama_proxy") == stack.PROXY_GRACE > serving.DRAIN + serving.SPARE
+    assert set(graces.values()) == {None}
+    assert stop._PATIENCE > stack.PROXY_GRACE
 
 
 def test_an_exporter_that_is_moved_is_one(state: State, tmp_path: Path) -> None:

@@ -131,6 +131,21 @@ def test_a_signal_ends_everything(state: State, tmp_path: Path, number: signal.S
         assert not state.status.exists()
 
 
+def test_a_service_that_has_more_time_than_others_to_end_may_take_it(state: State, tmp_path: Path) -> None:
+    done, not_done = tmp_path / "done", tmp_path / "not-done"
+    plan: dict[str, list[object]] = {
+        "ollama_proxy": [free_port(), f"slow-end={done}", "grace=8"],
+        "exporter": [free_port(), f"slow-end={not_done}"],
+    }
+    with stack(state, plan) as running:
+        running.running("ollama_proxy")
+        running.running("exporter")
+        os.kill(running.process.pid, signal.SIGTERM)
+        assert running.ended()[0] == 0
+    assert done.exists()
+    assert not not_done.exists()
+
+
 def test_down_ends_everything_and_says_so(state: State) -> None:
     with stack(state, {"exporter": [free_port()]}) as running:
         pid = running.running("exporter")
