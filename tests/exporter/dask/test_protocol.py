@@ -292,6 +292,17 @@ def test_a_map_of_millions_is_refused_before_it_is_made(key: bytes) -> None:
     assert time.process_time() - began < 0.5
 
 
+def test_what_all_pieces_would_make_is_added_up() -> None:
+    """Four million empty maps are 4 MB of msgpack and 1 GB of objects."""
+    count = 4_000_000
+    frame = protocol.Frame(count + 5)
+    frame.feed(b"\xdd" + struct.pack(">I", count))
+    with pytest.raises(CollectError, match="would take more than 768 MiB of memory") as refused:
+        for _ in range(0, count, protocol.PIECE):
+            frame.feed(b"\x80" * protocol.PIECE)
+    assert refused.value.reason is Reason.TOO_LARGE
+
+
 def test_extensions_are_nothing_and_cost_nothing() -> None:
     count = 300_000
     began = time.process_time()
