@@ -57,7 +57,10 @@ def tls_context(files: TlsFiles, *, check_hostname: bool) -> ssl.SSLContext:
 def expiry(certificate: object) -> float | None:
     """When a certificate as `ssl` describes a verified one ends, in seconds since the epoch; None when untold."""
     end = certificate.get("notAfter") if isinstance(certificate, dict) else None
-    return float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else None
+    try:
+        return float(ssl.cert_time_to_seconds(end)) if isinstance(end, str) else None
+    except ValueError:  # OpenSSL writes "Bad time value" for what is no date
+        return None
 
 
 def classify(exc: BaseException, where: str) -> CollectError:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.client.sockets import expiry
 from exporter.client.wires import TargetWires
 from exporter.collectors.dask import DaskCollector
 from exporter.collectors.ollama import OllamaCollector
@@ -66,6 +67,20 @@ async def test_the_end_of_a_targets_certificate_is_told(system: str, tls: bool, 
     name = f"{watch.collector.prefix}_tls_certificate_expiry_timestamp_seconds"
     told = [line for line in text.splitlines() if line.startswith(name)]
     assert [float(line.split()[1]) for line in told] == ([END] if tls else [])
+
+
+@pytest.mark.parametrize(
+    ("certificate", "end"),
+    [
+        ({"notAfter": "Nov 24 07:00:00 2026 GMT"}, 1_795_503_600.0),
+        ({"notAfter": "Dec 31 23:59:59 9999 GMT"}, 253_402_300_799.0),
+        ({"notAfter": "Bad time value"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_what_is_no_date_is_not_told(certificate: object, end: float | None) -> None:
+    assert expiry(certificate) == end
 
 
 def test_the_end_of_our_own_is_told(authority: Authority) -> None:
