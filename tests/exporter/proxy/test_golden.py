@@ -41,6 +41,7 @@ ANSWERS = {
     "openai": (EVENTS, (FIXTURES / "openai-chat-stream.txt").read_bytes()),
     "anthropic": (EVENTS, (FIXTURES / "messages-stream.txt").read_bytes()),
     "broken": (NATIVE, BEGINNING + b'{"error":"the runner has ended"}\n'),
+    "left": (NATIVE, CHAT),
     "ps": (WHOLE, (FIXTURES / "ps.json").read_bytes()),
 }
 ASKED = (
@@ -51,6 +52,8 @@ ASKED = (
     ("/api/chat", "broken"),
     ("/api/chat", "abort"),
     ("/api/chat", "busy"),
+    ("/api/chat", "missing"),
+    ("/api/chat", "left"),
     ("/api/generate", "whole"),
     ("/v1/chat/completions", "openai"),
     ("/v1/messages", "anthropic"),
@@ -72,6 +75,8 @@ class Ollama:
             await reader.readexactly(16)
         if wanted == b"busy":
             writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        elif wanted == b"missing":
+            writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
         elif wanted == b"abort":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nContent-Length: 999\r\n\r\n")
         else:
@@ -80,6 +85,9 @@ class Ollama:
             writer.write(head % (kind, len(body)))
             for piece in body.split(end)[:-1] if end else ():
                 writer.write(piece + end)
+                if wanted == b"left":
+                    await reader.read(-1)
+                    return
                 await self.arrived.acquire()
             if not end:
                 writer.write(body)
@@ -115,8 +123,12 @@ async def ask(here: Standing, ollama: Ollama, path: str, answer: str) -> None:
         await reader.readuntil(b"\r\n\r\n")
         while end:
             await reader.readuntil(end)
+            if answer == "left":
+                writer.close()
+                break
             ollama.arrived.release()
-        await reader.read(-1)
+        if answer != "left":
+            await reader.read(-1)
     await here.until(lambda: here.total("ollama_proxy_requests_total") == before + 1)
 
 
@@ -133,7 +145,7 @@ async def test_everything_it_shows(golden: Golden):
         for path, answer in ASKED:
             await ask(here, ollama, path, answer)
         await here.ask(b"GET / HTTP/1.1\r\nHost: me\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n")
-        answered = sum(answer in ANSWERS and answer not in ("broken", "ps") for _, answer in ASKED)
+        answered = sum(answer in ANSWERS and answer not in ("broken", "left", "ps") for _, answer in ASKED)
         await here.until(lambda: here.total("ollama_proxy_context_used_ratio_count") == answered)
         registry = CollectorRegistry()
         registry.register(here.metrics)
