@@ -14,6 +14,7 @@ PAGES: dict[str, dict[str, str]] = {
     "worker": {"dask": "target", "worker": "worker"},
     "dask": {"dask": "target"},
     "ollama": {"ollama": "target"},
+    "proxy": {"ollama": "target"},
     "openwebui": {"openwebui": "target"},
     "alerts": {},
     "settings": {},

@@ -13,7 +13,10 @@ from alert_rules.thresholds import defaults
 from dashboards.kit.language import ENGLISH, catalogue, spoken
 from dashboards.pages import watched
 
-PAGES = ("dashboard", "system", "workers", "alerts", "settings", "dask", "worker", "ollama", "openwebui", "runbooks")
+PAGES = (
+    *("dashboard", "system", "workers", "alerts", "settings"),
+    *("dask", "worker", "ollama", "proxy", "openwebui", "runbooks"),
+)
 """The modules of `dashboards.pages` that are pages: the five of the product, then the details."""
 NOT_COMMITTED = frozenset({"runbooks"})
 """Pages without a committed file: this one is the Markdown of `alert_rules/runbooks`, which reviews show as it is."""

@@ -28,6 +28,7 @@ class Cause:
     """Its consequences by name; neither given: all alerts with the same labels."""
 
 
+_SLOW_FIRST_TOKEN = ("OllamaProxyFirstTokenBurnFast", "OllamaProxyFirstTokenBurnSlow")
 CAUSES = (
     # A machine that is gone takes everything on it along, a system that does not answer all else that ails it.
     Cause("HostDown", same=("host",)),
@@ -66,6 +67,13 @@ CAUSES = (
     ),
     Cause("OllamaModelMissing", same=("target", "model"), alerts=("OllamaModelNotLoaded",)),
     Cause("OllamaServiceLevelBurnFast", alerts=("OllamaServiceLevelBurnSlow",)),
+    # What people meet at the proxy, and why.
+    Cause("OllamaGenerationHung", alerts=("OllamaProxyQueueGrowing", *_SLOW_FIRST_TOKEN)),
+    Cause("OllamaModelsThrashing", alerts=("OllamaProxyColdStarts", *_SLOW_FIRST_TOKEN)),
+    Cause("OllamaProxyColdStarts", alerts=_SLOW_FIRST_TOKEN),
+    Cause("OllamaProxyQueueGrowing", alerts=_SLOW_FIRST_TOKEN),
+    Cause("OllamaProxyErrorsBurnFast", alerts=("OllamaProxyErrorsBurnSlow",)),
+    Cause("OllamaProxyFirstTokenBurnFast", alerts=("OllamaProxyFirstTokenBurnSlow",)),
     Cause("OpenWebUINotReady", alerts=("OpenWebUINoModels", "OpenWebUIPartlyBlind")),
     Cause("OpenWebUINoBackend", alerts=("OpenWebUIBackendDown", "OpenWebUIBackendSlow", "OpenWebUINoModels")),
     Cause("OpenWebUIServiceLevelBurnFast", alerts=("OpenWebUIServiceLevelBurnSlow",)),

@@ -53,6 +53,15 @@ _KNOWN: Mapping[str, Mapping[str, str]] = {
     "integration": {"email": BLUE, "webhook": GREEN},
     "result": {"sent": GREEN, "waiting": SKY, "refused": ORANGE, "unknown": PURPLE, "duplicate": BLUE},
     "direction": {"incoming": BLUE, "outgoing": VERMILION},
+    "phase": {"load": ORANGE, "prefill": PURPLE, "decode": BLUE, "wait": VERMILION},
+    "outcome": {
+        "complete": GREEN,
+        "failed": VERMILION,
+        "aborted": ORANGE,
+        "unreachable": PURPLE,
+        "cancelled": SKY,
+        "refused": BLUE,
+    },
     "kind": {"computed": VERMILION, "scattered": PURPLE},
 }
 _BEGINNING = frozenset(("model", "task_prefix_name"))  # their ends are alike: `:8b`, `-v2`

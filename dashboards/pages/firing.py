@@ -17,6 +17,7 @@ PAGES = {
     "worker": ("Dask worker", GREY),
     "dask": ("Dask cluster", GREY),
     "ollama": ("Ollama", GREY),
+    "proxy": ("Ollama proxy", GREY),
     "openwebui": ("Open WebUI", GREY),
     "alerts": ("Alerts", GREY),
     "settings": ("Settings", GREY),

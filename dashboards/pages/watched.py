@@ -92,6 +92,15 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "What cannot be read?": ("OllamaPartlyBlind",),
         "How long does a look take?": ("OllamaDown", "OllamaServiceLevelBurnFast", "OllamaServiceLevelBurnSlow"),
     },
+    "proxy": {
+        "Proxy": ("OllamaProxyDown",),
+        "How long until the first word?": ("OllamaProxyFirstTokenBurnFast", "OllamaProxyFirstTokenBurnSlow"),
+        "How many starts are cold?": ("OllamaProxyColdStarts",),
+        "How do requests end?": ("OllamaProxyErrorsBurnFast", "OllamaProxyErrorsBurnSlow"),
+        "Who is turned away?": ("OllamaProxyClientsRefused",),
+        "How many ask at once?": ("OllamaProxyQueueGrowing",),
+        "What did not fit?": ("OllamaProxyTruncated",),
+    },
     "openwebui": {
         "How many people use it?": ("OpenWebUIDown", "OpenWebUINotReady", "OpenWebUIOnboardingPending"),
         "Which backends answer?": ("OpenWebUIBackendDown", "OpenWebUIBackendUnreachable", "OpenWebUINoBackend"),
