@@ -199,7 +199,7 @@ def _users() -> Any:
         "Who asks?",
         description="Tokens a minute, read and written, of the ten who use most. One far above the rest explains why "
         "others wait. Users are told apart where `users` stands under `proxy` in cluster-ai.yml.",
-        unit="cpm",
+        unit="short",
         queries=[
             Query(
                 "topk(10, 60 * sum by (user) "
@@ -243,23 +243,29 @@ def _smoothness() -> Any:
 
 
 def _tokens() -> Any:
-    tokens = f"ollama_proxy_tokens_total{{{_SELECTED}}}"
+    def of(kind: str) -> str:
+        tokens = f'ollama_proxy_tokens_total{{type="{kind}", {_SELECTED}}}'
+        return f"sum by (model) (rate({tokens}[$__rate_interval]))"
+
     return timeseries(
         "What do models read and write?",
-        description="Tokens a second, input and output, by model. What models are asked for, whatever program asks; "
-        "where a stream does not tell, output is counted from its pieces and input is not known.",
+        description="Tokens a second, by model, whatever program asks: written, and, dashed, read. Where a stream does "
+        "not tell, what is written is counted from its pieces, and what is read is not known.",
         unit="short",
-        queries=[Query(f"sum by (model, type) (rate({tokens}[$__rate_interval]))", "{{model}}: {{type}}", _EVERY)],
+        queries=[
+            Query(of("output"), "{{model}}: written", _EVERY),
+            Query(of("input"), "{{model}}: read", _EVERY),
+        ],
         levels=plain(),
         empty=_NOBODY,
-        stacked=True,
     )
 
 
 def _models(limits: Mapping[str, float]) -> Any:
     by = "target, model"
     requests = f'ollama_proxy_requests_total{{model!="", {_SELECTED}}}'
-    failures = f'ollama_proxy_requests_total{{model!="", outcome=~"failed|aborted|unreachable", {_SELECTED}}}'
+    others = f'ollama_proxy_requests_total{{model!="", outcome!~"failed|aborted|unreachable", {_SELECTED}}}'
+    asked = f"sum by ({by}) (increase({requests}[1h]))"
     rate, context = "ollama_proxy_output_tokens_per_second", "ollama_proxy_context_used_ratio"
 
     def mean(metric: str) -> str:
@@ -275,12 +281,18 @@ def _models(limits: Mapping[str, float]) -> Any:
             Column(title="Ollama", field="target"),
             Column(
                 title="Requests, 1 h",
-                query=f"sum by ({by}) (increase({requests}[1h])) > 0",
+                query=f"{asked} > 0",
                 unit="short",
                 decimals=0,
                 every=_EVERY,
             ),
-            Column(title="Failed", query=_share(failures, requests, by), unit="percentunit", decimals=1, every=_EVERY),
+            Column(
+                title="Failed",
+                query=f"1 - (sum by ({by}) (increase({others}[1h])) or 0 * {asked}) / ({asked} > 0)",
+                unit="percentunit",
+                decimals=1,
+                every=_EVERY,
+            ),
             Column(
                 title="First word",
                 query=_quantile(0.95, _FIRST_BY_MODEL, f"{by}, "),
