@@ -25,7 +25,7 @@ help:
 	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
 	@echo 'make soak       half an hour at ten times the usual rate with faults; SOAK_MINUTES changes how long'
 	@echo 'make gameday    break real systems in some fifty ways and say who was told of what, and when (an hour)'
-	@echo 'make bench      measure what the exporter costs beside its peers, what the rules cost, and how soon a phone rings'
+	@echo 'make bench      measure what exporter and proxy cost beside their peers, what the rules cost, and how soon a phone rings'
 	@echo 'make generate   rewrite the generated pages of docs/'
 	@echo 'make lock       choose the versions of packages anew (UPGRADE=--upgrade for the newest; needs uv)'
 	@echo 'make clean      remove what these made here; programs in ~/.cache/cluster-ai and state stay'

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import shutil
+import time
 from contextlib import closing
 
-from benchmarks import dask, encoding
+import pytest
+
+from benchmarks import dask, encoding, proxy
 from benchmarks.processes import Client, exporter, stand_in
+from benchmarks.streams import Streams, connect, request, whole
 from benchmarks.table import Row, Table
 from exporter.native import PrefixFilter
 
@@ -39,3 +44,22 @@ def test_a_table_says_what_is_met_and_what_is_missed():
     text = Table("T", [Row("a", "1", "", "under 2", met=True), Row("b", "3", "", "under 2", met=False)]).text()
     assert "| a | 1 |  | under 2: met |" in text
     assert "| b | 3 |  | under 2: **missed** |" in text
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="the upstream of streams is a program in C")
+def test_streams_through_the_proxy_are_counted_and_timed():
+    with proxy.token_stream() as upstream:
+        assert upstream is not None
+        with proxy.our_proxy(upstream.port) as our:
+            for port in (upstream.port, our.port):
+                with Streams(port, 3, 20, 1_000) as streams:
+                    streams.read(20, timed=True)
+                assert streams.pieces == len(streams.late) == 60
+                assert all(0 < late < 20 for late in streams.late)
+                with closing(connect(port)) as client:
+                    begin = time.perf_counter()
+                    client.sendall(request(5, 0))
+                    first, pieces = whole(client)
+                    assert pieces == 5
+                    assert begin < first < time.perf_counter()
+            assert our.rss() > 10
