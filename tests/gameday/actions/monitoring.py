@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.gameday.actions.registry import action
+from tests.gameday.stack import SECOND
 from tests.gameday.stage import Stage
 from tests.gameday.waiting import surely
+
+_HANDED_ON = re.compile(r"^alertmanager_nflog_gossip_messages_propagated_total (\S+)$", re.MULTILINE)
 
 
 @action
@@ -60,6 +64,24 @@ async def firing(stage: Stage, alert: str) -> AsyncIterator[None]:
     """Waits until an alert has begun, so that what follows happens in the middle of it."""
     await surely(lambda: _fires(stage, alert), f"{alert} to fire", 60)
     yield
+
+
+@action
+async def told(stage: Stage, messages: int) -> AsyncIterator[None]:
+    """Waits until that many messages were sent and both Alertmanagers know it: docs/gameday.md, what it taught."""
+    before = await _handed_on(stage)
+
+    async def known() -> bool:
+        return await _handed_on(stage) >= before + messages
+
+    await surely(known, f"{messages} messages to be sent and known to both Alertmanagers", 60)
+    yield
+
+
+async def _handed_on(stage: Stage) -> float:
+    """How many messages of one Alertmanager's the other one has heard of."""
+    pages = [(await stage.http.get(f"{stage.url(name)}/metrics")).text for name in ("alertmanager", SECOND)]
+    return sum(float(count) for page in pages for count in _HANDED_ON.findall(page))
 
 
 async def _fires(stage: Stage, name: str) -> bool:
