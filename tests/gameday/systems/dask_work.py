@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,14 @@ class Work:
                 del futures
                 time.sleep(pause)
 
-        threading.Thread(target=loop, daemon=True).start()
+        def loop_or_end() -> None:
+            try:
+                loop()
+            finally:  # its scheduler is gone, say: a process without its loop would only look busy
+                traceback.print_exc()
+                os._exit(1)
+
+        threading.Thread(target=loop_or_end, daemon=True).start()
         return "begun"
 
 
