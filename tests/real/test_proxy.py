@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import re
 import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from tests.exporter.proxy.process import proxied as before
 from tests.real.ollama_server import OllamaServer, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+DAY = int(os.environ.get("PROXY_DAY", "1000"))
 GREEDY = {"temperature": 0, "seed": 7, "num_predict": 8}
 MESSAGES = [{"role": "user", "content": "hello"}]
 # What no two answers of one server have in common: times, with the lengths that follow from how many digits they have,
@@ -89,6 +93,22 @@ def test_every_byte_is_ollamas(proxied: Proxied, ollama: OllamaServer, name: str
     direct, through = answer(ollama.port, raw), answer(proxied.port, raw)
     assert without_the_volatile(through) == without_the_volatile(direct)
     assert through.startswith(b"HTTP/1.1 ")
+
+
+def test_a_day_of_requests_has_no_other_byte(proxied: Proxied, ollama: OllamaServer) -> None:
+    """PROXY_DAY requests of every kind in no order, by four clients at once; a busy team asks 10,000 times a day."""
+    raws = [raw_request(*REQUESTS[name]) for name in REQUESTS]
+    wanted = {raw: without_the_volatile(answer(ollama.port, raw)) for raw in raws}
+    asked = random.Random(7).choices(raws, k=DAY)  # noqa: S311 -- an order, not a secret
+    with ThreadPoolExecutor(4) as clients:
+        differing = [
+            (raw, got)
+            for raw, got in zip(asked, clients.map(lambda raw: answer(proxied.port, raw), asked), strict=True)
+            if without_the_volatile(got) != wanted[raw]
+        ]
+    assert differing == []
+    until(lambda: proxied.value("ollama_proxy_requests_in_flight") == 0, "every request to end")
+    assert proxied.value("ollama_proxy_requests_total") == DAY
 
 
 def test_what_is_counted_is_what_ollama_says(proxied: Proxied) -> None:

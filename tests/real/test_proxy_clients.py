@@ -7,8 +7,11 @@ tests/exporter/proxy/test_clients.py has them recorded. The last line of the run
 from __future__ import annotations
 
 import contextlib
+import os
+import random
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from tests.real.openwebui_server import running as openwebui
 from tests.real.tiny_gguf import write_tiny_model
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+DAY = int(os.environ.get("PROXY_DAY", "1000"))
 HELLO: Any = [{"role": "user", "content": "hello"}]
 GREEDY = {"temperature": 0, "seed": 7, "num_predict": 8}
 COLD = {"temperature": 0}
@@ -128,6 +132,37 @@ def test_anthropics_client_does_not_notice(server: OllamaServer, through: Proxie
             return [shown(block) for block in said.content], said.usage.output_tokens
 
     assert ask(through.url) == ask(server.url)
+
+
+def test_a_day_of_the_clients_requests_is_the_same(server: OllamaServer, through: Proxied) -> None:
+    """PROXY_DAY requests by both clients, several at once, of every kind in no order."""
+    with contextlib.ExitStack() as stack:
+        asks = {
+            url: _both(
+                stack.enter_context(ollama.Client(url)),
+                stack.enter_context(openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)),
+            )
+            for url in (server.url, through.url)
+        }
+        wanted = {name: ask() for name, ask in asks[server.url].items()}
+        names = random.Random(7).choices(list(wanted), k=DAY)  # noqa: S311 -- an order, not a secret
+        with ThreadPoolExecutor(4) as clients:
+            got = clients.map(lambda name: asks[through.url][name](), names)
+            differing = [(name, one) for name, one in zip(names, got, strict=True) if one != wanted[name]]
+    assert differing == []
+
+
+def _both(native: ollama.Client, compatible: openai.OpenAI) -> dict[str, Callable[[], Any]]:
+    """Everything that the two clients ask above, by name."""
+
+    def safely(ask: Callable[[], Any]) -> Any:
+        try:
+            return shown(ask())
+        except (ollama.ResponseError, openai.APIStatusError) as error:
+            return shown(error)
+
+    found = {f"ollama {name}": partial(safely, partial(ask, native)) for name, ask in OLLAMA.items()}
+    return found | {f"openai {name}": partial(safely, partial(ask, compatible)) for name, ask in OPENAI.items()}
 
 
 async def test_ollamas_asynchronous_client_leaves_in_mid_stream_and_asks_again(through: Proxied) -> None:
