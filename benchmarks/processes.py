@@ -67,7 +67,13 @@ class Client:
 @contextmanager
 def stand_in(kind: str, size: int) -> Iterator[Process]:
     """An upstream of `benchmarks.stand_ins`."""
-    command = [sys.executable, "-m", "benchmarks.stand_ins", kind, str(size)]
+    with telling_its_port([sys.executable, "-m", "benchmarks.stand_ins", kind, str(size)]) as process:
+        yield process
+
+
+@contextmanager
+def telling_its_port(command: Sequence[str]) -> Iterator[Process]:
+    """A server that prints the port it serves on, then no more."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None  # noqa: S101 -- PIPE was asked for
         try:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import yaml
 
-from benchmarks.processes import Process, free_port, running
+from benchmarks.processes import Process, free_port, running, telling_its_port
 from benchmarks.streams import Streams, connect, request, whole
 from benchmarks.table import Row, Table
 
@@ -61,12 +61,8 @@ def token_stream() -> Iterator[Process | None]:
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "token_stream"
         subprocess.run([compiler, "-O2", "-pthread", "-o", program, _SOURCE], check=True)
-        with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None  # noqa: S101 -- PIPE was asked for
-            try:
-                yield Process(process, int(process.stdout.readline()))
-            finally:
-                process.kill()
+        with telling_its_port([str(program)]) as process:
+            yield process
 
 
 @contextmanager

@@ -48,6 +48,12 @@ def _share(part: str, whole: str, by: str) -> str:
     return f"sum by ({by}) (increase({part}[1h])) / (sum by ({by}) (increase({whole}[1h])) > 0)"
 
 
+def _mean(metric: str, by: str) -> str:
+    """Of a histogram's values of the last five minutes; nothing where there were none."""
+    total, count = (f"sum by ({by}) (rate({metric}_{part}{{{_SELECTED}}}[5m]))" for part in ("sum", "count"))
+    return f"{total} / ({count} > 0)"
+
+
 def _tiles(limits: Mapping[str, float]) -> list[Any]:
     failures = f"sum(increase(target_instance:ollama_proxy_failures:sum{{{_SELECTED}}}[1h]))"
     requests = f"sum(increase(target_instance:ollama_proxy_requests:sum{{{_SELECTED}}}[1h]))"
@@ -63,25 +69,19 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
             empty=_NO_PROXY,
             filled=True,
         ),
-        stat(
-            "First word, median",
-            description="Time from a question to the first text, thought or tool call of its answer, over 5 minutes; "
+        _first_word(
+            "median",
+            0.5,
+            limits,
+            "Time from a question to the first text, thought or tool call of its answer, over 5 minutes; "
             "half of the answers begin sooner. Below a second feels like talking.",
-            unit="s",
-            queries=[Query(_quantile(0.5, _FIRST_BY_MODEL), every=_EVERY)],
-            levels=above(limits["ollama_proxy_first_token_seconds"], worst=AMBER),
-            empty="nobody asks",
-            sparkline=True,
         ),
-        stat(
-            "First word, slowest",
-            description="The same for the slowest: 19 of 20 answers begin sooner. Far above the median: some wait for "
+        _first_word(
+            "slowest",
+            0.95,
+            limits,
+            "The same for the slowest: 19 of 20 answers begin sooner. Far above the median: some wait for "
             "a model to be loaded, or for others.",
-            unit="s",
-            queries=[Query(_quantile(0.95, _FIRST_BY_MODEL), every=_EVERY)],
-            levels=above(limits["ollama_proxy_first_token_seconds"], worst=AMBER),
-            empty="nobody asks",
-            sparkline=True,
         ),
         stat(
             "Asking now",
@@ -119,6 +119,18 @@ def _tiles(limits: Mapping[str, float]) -> list[Any]:
     ]
 
 
+def _first_word(which: str, share: float, limits: Mapping[str, float], description: str) -> Any:
+    return stat(
+        f"First word, {which}",
+        description=description,
+        unit="s",
+        queries=[Query(_quantile(share, _FIRST_BY_MODEL), every=_EVERY)],
+        levels=above(limits["ollama_proxy_first_token_seconds"], worst=AMBER),
+        empty="nobody asks",
+        sparkline=True,
+    )
+
+
 def _first_token(limits: Mapping[str, float]) -> Any:
     return timeseries(
         "How long until the first word?",
@@ -132,15 +144,12 @@ def _first_token(limits: Mapping[str, float]) -> Any:
 
 
 def _phases() -> Any:
-    def of(part: str) -> str:
-        return f"sum by (phase) (rate(ollama_proxy_request_phase_seconds_{part}{{{_SELECTED}}}[5m]))"
-
     return timeseries(
         "Where does the time go?",
         description="What a request spends its time on, on average. decode, writing, should be most of it. load: the "
         "model came from disk. wait: others came first. prefill: the prompt was read. Native endpoints tell it.",
         unit="s",
-        queries=[Query(f"{of('sum')} / ({of('count')} > 0)", "{{phase}}", _EVERY)],
+        queries=[Query(_mean("ollama_proxy_request_phase_seconds", "phase"), "{{phase}}", _EVERY)],
         levels=plain(),
         empty=_NOBODY,
         stacked=True,
@@ -215,15 +224,12 @@ def _users() -> Any:
 
 
 def _speed() -> Any:
-    def of(part: str) -> str:
-        return f"sum by (model) (rate(ollama_proxy_output_tokens_per_second_{part}{{{_SELECTED}}}[5m]))"
-
     return timeseries(
         "How fast is it written?",
         description="Tokens a second of one answer, on average over 5 minutes, as Ollama tells. People read about 5; "
         "a fall by half: more answers at once, or part of the model moved to the CPU.",
         unit="short",
-        queries=[Query(f"{of('sum')} / ({of('count')} > 0)", "{{model}}", _EVERY)],
+        queries=[Query(_mean("ollama_proxy_output_tokens_per_second", "model"), "{{model}}", _EVERY)],
         levels=plain(),
         empty=_NOBODY,
     )
