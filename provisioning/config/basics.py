@@ -44,6 +44,10 @@ ZONE_PATTERN = r"^(browser|utc|[A-Z][A-Za-z_]+(/[A-Za-z0-9_+-]+){0,2})$"
 CLAIM_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*$"
 HEADER_PATTERN = r"^[A-Za-z][A-Za-z0-9-]*$"
 CURRENCY_PATTERN = r"^[A-Z]{3}$"
+DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])$"
+ORIGIN_PATTERN = r"^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$"
+CLOCK_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+AGE_RECIPIENT_PATTERN = r"^age1[02-9ac-hj-np-z]{58}$"
 # Without the signs that Grafana's ini file or its expressions would take for their own.
 PLAIN_PATTERN = r"^[^;#%$`\"'\\{}\x00-\x1f\x7f]*$"
 HTTP_PATTERN = "^https?://"
@@ -63,6 +67,10 @@ PATTERNS = {
     CLAIM_PATTERN: ("a claim", "write its name, or a path to it such as realm_access.roles"),
     HEADER_PATTERN: ("a header's name", "use letters, digits and '-', such as X-JWT-Assertion"),
     CURRENCY_PATTERN: ("a currency", "write its three capital letters, such as EUR"),
+    DOMAIN_PATTERN: ("a domain name", "write it in small letters, such as monitoring.example.org"),
+    ORIGIN_PATTERN: ("an origin", "write scheme and host, such as https://intranet.example.org, without a path"),
+    CLOCK_PATTERN: ("a time of day", "write hours and minutes of a day of 24 hours, such as 02:30"),
+    AGE_RECIPIENT_PATTERN: ("a public key of age", "`age-keygen` prints it; it begins with age1"),
     PLAIN_PATTERN: ("plain text", "take out quotes, backslashes, braces and the signs ; # % $ `"),
     ALERT_PATTERN: ("an alert's name", "write it as on the Alerts page, such as DaskSchedulerDown"),
     TIME_PATTERN: ("a time of day", "write hours and minutes of a day of 24 hours, such as 09:00"),

@@ -22,6 +22,7 @@ from provisioning.config.exporter import Exporter
 from provisioning.config.grafana import Grafana
 from provisioning.config.notifications import Notifications
 from provisioning.config.people import Person, Team
+from provisioning.config.production import Production
 from provisioning.config.targets import Targets
 
 
@@ -77,8 +78,14 @@ class Config(Strict):
     )
     grafana: Grafana = Field(default_factory=Grafana, description="The pages' own address.")
     retention: Retention = Field(default_factory=Retention, description="How long metrics are kept.")
+    production: Production | None = Field(
+        None, description="The stack in containers behind nginx; what `cluster-ai deploy` reads."
+    )
 
     @property
     def grafana_url(self) -> str:
         """Where people reach Grafana, without a slash at the end."""
+        if self.production is not None and self.grafana.url is None:
+            port = self.production.https.rpartition(":")[2]
+            return f"https://{self.production.domain}{'' if port == '443' else f':{port}'}"
         return (self.grafana.url or f"http://{dial_address(self.services.grafana)}").rstrip("/")
