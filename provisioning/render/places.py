@@ -5,6 +5,10 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from provisioning.render.production_places import ProductionPlaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,8 @@ class Places:
     """False where no Alertmanager runs: alerts are then shown by Prometheus alone."""
     node_exporter: bool = True
     """False where this machine runs no node_exporter."""
+    production: ProductionPlaces | None = None
+    """Where nginx, PostgreSQL, Redis and what belongs to them are; None on a laptop, where there are none."""
 
     @property
     def plugins(self) -> Path:

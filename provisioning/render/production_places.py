@@ -1,0 +1,69 @@
+"""Where the parts of a production stack find each other and their files: in containers, or anywhere else for a test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioning.config.model import Config, Services
+from provisioning.render.places import Places
+
+SECRETS = Path("/run/secrets")
+"""Where a container sees the secrets that it was given."""
+CONFIGURATION = Path("/etc/cluster-ai")
+"""Where a container sees its part of the rendered files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductionPlaces:
+    """Addresses are host:port as they are dialled, folders and files as the program that reads them sees them."""
+
+    nginx_http: str = "8080"
+    """What nginx listens on: a port, or address:port."""
+    nginx_https: str = "8443"
+    nginx_status: str = "8081"
+    """Its numbers, for its exporter."""
+    grafanas: tuple[str, ...] = ("grafana-1:3000",)
+    postgres: str = "postgres:5432"
+    redis: str = "redis:6379"
+    postgres_exporter: str = "postgres-exporter:9187"
+    redis_exporter: str = "redis-exporter:9121"
+    nginx_exporter: str = "nginx-exporter:9113"
+    blackbox: str = "blackbox:9115"
+    loki: str = "loki:3100"
+    alloy: str = "alloy:12345"
+    faro: str = "alloy:12347"
+    certificates: Path = Path("/certificates")
+    """Has `fullchain.pem` and `privkey.pem`."""
+    webroot: Path = Path("/webroot")
+    """What `/.well-known/acme-challenge/` is answered from."""
+    nginx_modules: Path = Path("/usr/lib/nginx/modules")
+    nginx_run: Path = Path("/tmp/nginx")  # noqa: S108 -- the container's own, a tmpfs
+    """For its process number and temporary files."""
+    nginx_logs: Path = Path("/var/log/nginx")
+
+
+def in_containers(config: Config) -> tuple[Config, Places]:
+    """The configuration with every service where its container is, and the places of their files.
+
+    What listens inside a container listens on every address of it, which only the networks it has joined can reach.
+    """
+    assert config.production is not None  # noqa: S101 -- the caller's promise
+    services = Services.model_construct(
+        exporter="exporter:9860",
+        exporter_shards=[],
+        prometheus="prometheus:9090",
+        alertmanager="alertmanager:9093",
+        node_exporter="node-exporter:9100",
+        sms_bridge="sms-bridge:9861",
+        ollama_proxy="ollama-proxy:9862",
+        ollama_proxy_workers=[],
+        grafana="0.0.0.0:3000",  # each of them for itself; nginx knows their names
+    )
+    grafanas = tuple(f"grafana-{number}:3000" for number in range(1, config.production.grafanas + 1))
+    places = Places(
+        data=Path("/var/lib"),  # Grafana's image keeps its own in /var/lib/grafana
+        secrets=SECRETS,
+        production=ProductionPlaces(grafanas=grafanas),
+    )
+    return config.model_copy(update={"services": services}), places
