@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alert_rules.render import rules
 from provisioning.config.model import Config
-from provisioning.render import alertmanager, grafana, pages, prometheus
+from provisioning.render import alertmanager, grafana, pages, production, prometheus
 from provisioning.render.files import header, remove_others, write, yaml_text
 from provisioning.render.places import Places
 
@@ -43,6 +43,7 @@ def render(config: Config, out: Path, *, places: Places, source: str = "cluster-
                 grafana.dashboards(out / "grafana"), source
             ),
             **{out / "grafana" / grafana.PAGES / name: text for name, text in shown.items()},
+            **production.files(config, places, out, source),
         }
     )
     remove_others(out / "rules", keep=watched)

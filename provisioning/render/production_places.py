@@ -8,15 +8,14 @@ from pathlib import Path
 from provisioning.config.model import Config, Services
 from provisioning.render.places import Places
 
-SECRETS = Path("/run/secrets")
-"""Where a container sees the secrets that it was given."""
-CONFIGURATION = Path("/etc/cluster-ai")
-"""Where a container sees its part of the rendered files."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductionPlaces:
-    """Addresses are host:port as they are dialled, folders and files as the program that reads them sees them."""
+    """Addresses are host:port as they are dialled, folders and files as the program that reads them sees them.
+
+    What is rendered, and every secret, stands at the same absolute path in a container as on the host, so that one
+    configuration serves in both; each container is given only what it reads.
+    """
 
     nginx_http: str = "8080"
     """What nginx listens on: a port, or address:port."""
@@ -33,9 +32,9 @@ class ProductionPlaces:
     loki: str = "loki:3100"
     alloy: str = "alloy:12345"
     faro: str = "alloy:12347"
-    certificates: Path = Path("/certificates")
+    certificates: Path
     """Has `fullchain.pem` and `privkey.pem`."""
-    webroot: Path = Path("/webroot")
+    webroot: Path
     """What `/.well-known/acme-challenge/` is answered from."""
     nginx_modules: Path = Path("/usr/lib/nginx/modules")
     nginx_run: Path = Path("/tmp/nginx")  # noqa: S108 -- the container's own, a tmpfs
@@ -43,8 +42,10 @@ class ProductionPlaces:
     nginx_logs: Path = Path("/var/log/nginx")
 
 
-def in_containers(config: Config) -> tuple[Config, Places]:
+def in_containers(config: Config, folder: Path) -> tuple[Config, Places]:
     """The configuration with every service where its container is, and the places of their files.
+
+    `folder` is that of the installation: `cluster-ai.yml`, `secrets`, `rendered`, `data` and `backups` lie in it.
 
     What listens inside a container listens on every address of it, which only the networks it has joined can reach.
     """
@@ -63,7 +64,11 @@ def in_containers(config: Config) -> tuple[Config, Places]:
     grafanas = tuple(f"grafana-{number}:3000" for number in range(1, config.production.grafanas + 1))
     places = Places(
         data=Path("/var/lib"),  # Grafana's image keeps its own in /var/lib/grafana
-        secrets=SECRETS,
-        production=ProductionPlaces(grafanas=grafanas),
+        secrets=folder.absolute() / "secrets",
+        production=ProductionPlaces(
+            certificates=folder.absolute() / "data/certificates",
+            webroot=folder.absolute() / "data/webroot",
+            grafanas=grafanas,
+        ),
     )
     return config.model_copy(update={"services": services}), places
