@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jinja2
 
 from dashboards.build import HOME
 from provisioning.config.addresses import ANY_ADDRESS, dial_address
@@ -17,6 +14,7 @@ from provisioning.render.files import header
 from provisioning.render.ini_path import ini_path
 from provisioning.render.places import Places
 from provisioning.render.sign_in import sections
+from provisioning.render.templating import templates
 
 PROMETHEUS_UID = "cluster-ai-prometheus"
 ALERTMANAGER_UID = "cluster-ai-alertmanager"
@@ -52,7 +50,7 @@ def ini(config: Config, places: Places, folder: Path, source: str) -> str:
         "passwords": grafana.passwords,
         "sign_in": sections(grafana),
     }
-    return _templates().get_template("grafana.ini.j2").render(values)
+    return templates().get_template("grafana.ini.j2").render(values)
 
 
 def datasources(config: Config, places: Places) -> dict[str, Any]:
@@ -115,22 +113,3 @@ def _alertmanager(services: Services) -> dict[str, Any]:
         "editable": False,
         "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False},
     }
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    """Delimiters leave Go's `{{ }}` alone; a missing value is an error, never an empty string."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("provisioning.render"),
-        variable_start_string="[[",
-        variable_end_string="]]",
-        block_start_string="[%",
-        block_end_string="%]",
-        comment_start_string="[#",
-        comment_end_string="#]",
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 -- ini files, not HTML; the configuration's patterns and ini_path() guards the values
-    )
