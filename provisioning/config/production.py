@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from provisioning.config.basics import (
     AGE_RECIPIENT_PATTERN,
@@ -25,7 +25,13 @@ LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 Domain = Annotated[str, StringConstraints(pattern=DOMAIN_PATTERN, max_length=253)]
 Origin = Annotated[str, StringConstraints(pattern=ORIGIN_PATTERN)]
 Clock = Annotated[str, StringConstraints(pattern=CLOCK_PATTERN)]
-AgeRecipient = Annotated[str, StringConstraints(pattern=AGE_RECIPIENT_PATTERN)]
+
+
+def _public(value: object) -> object:
+    """Refuses the other half of the pair, in words that do not repeat it."""
+    if str(value).strip().upper().startswith("AGE-SECRET-KEY-"):
+        raise ValueError("this is the secret key, which belongs in no file here; write the public one (age1...)")
+    return value
 
 
 def _network(value: str) -> str:
@@ -38,6 +44,8 @@ def _network(value: str) -> str:
     return str(network)
 
 
+_Age = Annotated[str, StringConstraints(pattern=AGE_RECIPIENT_PATTERN)]
+AgeRecipient = Annotated[_Age, BeforeValidator(_public, json_schema_input_type=_Age)]
 Network = Annotated[str, AfterValidator(_network)]
 
 

@@ -16,6 +16,8 @@ from provisioning.config.schema import schema
 ROOT = Path(__file__).parents[2]
 # What a schema cannot say: files as text, comparisons between entries, and rules about two keys at once.
 BEYOND_A_SCHEMA = (
+    "keep one",
+    "needs logs",
     "go together",
     "not both",
     "needs ca_file",
