@@ -25,6 +25,7 @@ ROOMS = {
     "sms-bridge": "alert_rules.bridge.cli",
     "dashboards": "dashboards.cli",
     "grafana": "provisioning.grafana.cli",
+    "secrets": "provisioning.secrets.cli",
 }
 DEFAULT_FILE = Path("cluster-ai.yml")
 

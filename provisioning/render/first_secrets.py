@@ -26,7 +26,7 @@ def make_secrets(places: Places) -> list[Path]:
     }
     try:
         places.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = [path for path, value in wanted.items() if _create(path, value)]
+        made = [path for path, value in wanted.items() if create_secret(path, value)]
         weak = weakness(places.grafana_admin_password.read_text().strip(), "admin")
     except OSError as error:
         raise RenderError(f"cannot make secrets in {places.secrets}: {error.strerror}") from None
@@ -42,13 +42,16 @@ def make_password(path: Path) -> None:
     """Creates a file with a random password where there is none. Raises RenderError when it cannot be written."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _create(path, new_password())
+        create_secret(path, new_password())
     except OSError as error:
         raise RenderError(f"cannot make {path}: {error.strerror}") from None
 
 
-def _create(path: Path, value: str) -> bool:
-    """Puts a whole file in place, or leaves the one that is there: a half-written secret would be kept for ever."""
+def create_secret(path: Path, value: str) -> bool:
+    """Puts a whole file of mode 0600 in place, or leaves the one that is there; says whether it made one.
+
+    A half-written secret would be kept for ever. Raises OSError.
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -1,0 +1,86 @@
+"""`cluster-ai secrets`: the passwords, tokens and keys of a production installation."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from provisioning.config.load import ConfigError
+from provisioning.secrets import looking, making
+from provisioning.secrets.installation import NotProductionError, installation
+from provisioning.secrets.names import ADMIN_PASSWORD, OPERATOR_KEY
+
+_FAILED = 1
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("cluster-ai.yml"),
+    show_default=True,
+    help="The cluster-ai.yml; secrets lie in `secrets` beside it.",
+)
+
+
+@click.group()
+def secrets() -> None:
+    """Make, look at and replace the passwords of a production installation. None is ever shown."""
+
+
+@secrets.command()
+@_config
+def init(config: Path) -> None:
+    """Make every password, token and key that is missing, readable by you alone.
+
+    What is there is kept. Without `production.backup.recipient` a key of yours is made, which opens every backup: the
+    command says where it is, and you take it away from this host.
+    """
+    with _saying_why():
+        there = installation(config)
+        made = making.init(there)
+        for path in made:
+            click.echo(f"made {path}")
+        if not made:
+            click.echo(f"nothing to make in {there.secrets}")
+        if there.places.grafana_admin_password in made:
+            click.echo(f"Grafana's administrator is admin; the first password is in {there.secrets / ADMIN_PASSWORD}")
+        operator = there.secrets / OPERATOR_KEY
+        if operator.exists():
+            click.echo(
+                f"Take {operator} to where you keep keys, and remove it here: without it no backup can be opened when "
+                "this host is lost."
+            )
+
+
+@secrets.command("list")
+@_config
+def show(config: Path) -> None:
+    """Say which secrets are there, how old they are, and what is wrong with them.
+
+    Exit code 0 when all is well, 1 when something is missing, weak, or open to others.
+    """
+    with _saying_why():
+        there = installation(config)
+        rows = looking.look(there)
+        click.echo(f"{'SECRET':<28}{'AGE':<8}{'STATE':<6}")
+        for row in rows:
+            age = "" if row.days is None else f"{row.days} d"
+            state = row.problem or (f"ok; {row.note}" if row.note else "ok")
+            click.echo(f"{row.name:<28}{age:<8}{state:<6}  ({row.purpose})")
+        problem = looking.folder_problem(there)
+        if problem:
+            click.echo(problem, err=True)
+        if problem or any(row.problem for row in rows):
+            sys.exit(_FAILED)
+
+
+@contextmanager
+def _saying_why() -> Iterator[None]:
+    """Ends with one line on what is wrong in place of a traceback."""
+    try:
+        yield
+    except (ConfigError, NotProductionError, making.SecretsError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(_FAILED)

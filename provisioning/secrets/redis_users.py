@@ -1,0 +1,81 @@
+"""Who may do what in Redis, and the files from which its users learn their passwords."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from provisioning.config.secrets import SecretError
+from provisioning.secrets.files import put, read
+from provisioning.secrets.installation import Installation
+from provisioning.secrets.names import ACL, BRIDGE_REDIS, EXPORTER_REDIS, GRAFANA_REDIS, PREVIOUS, SECRETS
+
+CACHE_PREFIX = "grafana:"
+LIVE_PREFIX = "gf_live"
+"""Grafana's own, without `[live] ha_prefix`."""
+_GREETINGS = "+ping +hello +auth +select +client|setname +client|setinfo"
+RIGHTS: Mapping[str, str] = {
+    "grafana": f"~{CACHE_PREFIX}* {_GREETINGS} +get +set +setex +del +exists",
+    # The bridge's ledger works by scripts, which may touch its own keys only.
+    "bridge": f"~{{cluster-ai-sms}}:* {_GREETINGS} +eval +evalsha +script|load +get +set +del +exists +pexpire +sadd "
+    "+smembers +hset +hget +hmget +zadd +zrem +zcount +zrange +zrangebyscore +zremrangebyscore",
+    "monitoring": "+ping +hello +auth +client|setname +info +slowlog|get +slowlog|len +latency|latest",
+    "admin": "+ping +hello +auth +client|setinfo +acl|load",
+}
+# Grafana gives Live's engine a password and no name, so this can only be the user without a name.
+_LIVE = (
+    f"~{LIVE_PREFIX}* &{LIVE_PREFIX}* {_GREETINGS} +@pubsub +@read +@write +@transaction +eval +evalsha +script|load "
+    "-@dangerous"
+)
+USERS = tuple(secret for secret in SECRETS if secret.user is not None)
+
+
+def derived(there: Installation) -> dict[Path, str]:
+    """The files that are made from passwords and whose readers need them whole. Raises SecretError."""
+    folder, redis = there.secrets, there.parts.redis
+    grafana, bridge = read(folder / "redis-grafana-password"), read(folder / "redis-bridge-password")
+    exporter = {f"redis://monitoring@{redis}": read(folder / "redis-exporter-password")}
+    return {
+        folder / ACL: "".join(f"{line}\n" for line in _users(there)),
+        folder / GRAFANA_REDIS: f"addr={redis},pool_size=20,db=0,username=grafana,password={grafana},ssl=false",
+        folder / BRIDGE_REDIS: f"redis://bridge:{bridge}@{redis}/0",
+        folder / EXPORTER_REDIS: json.dumps(exporter),
+    }
+
+
+def write_derived(there: Installation) -> list[Path]:
+    """Brings those files up to date and returns the ones that changed. Raises SecretError and OSError."""
+    changed = []
+    for path, text in derived(there).items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            put(path, text)
+            changed.append(path)
+    return changed
+
+
+def _users(there: Installation) -> Iterator[str]:
+    if there.production.grafanas > 1:
+        yield f"user default on {' '.join(_hashes(there.secrets / 'redis-grafana-password'))} resetchannels {_LIVE}"
+    else:
+        yield "user default off"
+    for secret in USERS:
+        assert secret.user is not None  # noqa: S101 -- that is how they were chosen
+        hashes = " ".join(_hashes(there.secrets / secret.name))
+        yield f"user {secret.user} on {hashes} resetchannels {RIGHTS[secret.user]}"
+
+
+def _hashes(path: Path) -> Iterator[str]:
+    """Of the password, and of the one before while those who use it have not been started again."""
+    yield _hash(read(path))
+    previous = path.with_name(f"{path.name}{PREVIOUS}")
+    try:
+        yield _hash(read(previous))
+    except SecretError:
+        if previous.exists():
+            raise
+
+
+def _hash(password: str) -> str:
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
