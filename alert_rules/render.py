@@ -23,7 +23,7 @@ from provisioning.config.model import Config
 PAGING_INTERVAL = "5s"
 """How often alerts that wake somebody are evaluated."""
 INTERVAL = "15s"
-SYSTEMS = {"hosts": "host", "proxy": "ollama"}
+SYSTEMS = {"hosts": "host", "production": "monitoring", "proxy": "ollama"}
 """The `system` of a template's alerts where it is not the template's name."""
 
 

@@ -102,6 +102,14 @@ CAUSES = (
     Cause("MonitoringSmsBridgeDown", same=(), alerts=("MonitoringSmsFailing", "MonitoringHeartbeatFailing")),
     Cause("MonitoringAlertmanagerDown", same=(), alerts=("MonitoringAlertsUndelivered",)),
     Cause("MonitoringBackupMissing", same=("host",), alerts=("MonitoringBackupLate",)),
+    # Of a production stack: who has no door, or no database, need not hear that nobody gets in.
+    Cause("MonitoringDoorDown", same=(), alerts=("MonitoringDoorErrors", "MonitoringDoorUnreachable")),
+    Cause("MonitoringCertificateExpired", same=(), alerts=("MonitoringDoorUnreachable",)),
+    Cause(
+        "MonitoringDatabaseDown",
+        same=(),
+        alerts=("MonitoringGrafanaDatabaseFailing", "MonitoringDoorErrors", "MonitoringDatabaseConnectionsHigh"),
+    ),
     Cause(
         "MonitoringStorageFailing",
         same=(),

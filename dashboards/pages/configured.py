@@ -38,10 +38,15 @@ def watched() -> Any:
 
 def services() -> Any:
     """The parts of the monitoring."""
-    versions = " or ".join(
-        f"max by (job, instance, version) ({metric}_build_info)"
+    told = [
+        f"{metric}_build_info"
         for metric in ("cluster_ai_exporter", "prometheus", "alertmanager", "node_exporter", "grafana")
-    )
+    ]
+    # Of a production stack: the version of the database and the cache themselves, of nginx only its exporter's.
+    told.append('label_replace(pg_static, "version", "$1", "short_version", "(.+)")')
+    told.append('label_replace(redis_instance_info, "version", "$1", "redis_version", "(.+)")')
+    told += [f"{metric}_build_info" for metric in ("nginxexporter", "mtail")]
+    versions = " or ".join(f"max by (job, instance, version) ({metric})" for metric in told)
     return table(
         "What runs here?",
         description="The parts of the monitoring, their versions, and since when each runs. Parts that started "

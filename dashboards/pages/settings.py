@@ -8,7 +8,7 @@ from typing import Any
 from dashboards.kit import Page, Query, State, above, below, plain, row, stat, text
 from dashboards.kit.house import AMBER, GREEN, RED
 from dashboards.kit.language import say
-from dashboards.pages import configured
+from dashboards.pages import configured, production
 from dashboards.pages.common import restarts_and_alerts
 
 _CHANGES = """\
@@ -29,7 +29,11 @@ the exporter takes changed targets by itself when it is sent a SIGHUP.
 alert, `cluster-ai alerts test` whether it reaches them.
 """
 _CERTIFICATES = [
-    f"{who}_tls_certificate_expiry_timestamp_seconds" for who in ("dask", "ollama", "openwebui", "cluster_ai_exporter")
+    *(
+        f"{who}_tls_certificate_expiry_timestamp_seconds"
+        for who in ("dask", "ollama", "openwebui", "cluster_ai_exporter")
+    ),
+    'probe_ssl_earliest_cert_expiry{job="door"}',
 ]
 _READ = (State(0, "Old one in use", RED), State(1, "As written", GREEN))
 
@@ -44,6 +48,7 @@ def page(limits: Mapping[str, float]) -> Page:
         rows=[
             row(3, *_configuration()),
             row(3, *_kept(limits)),
+            row(3, *production.tiles(limits)),
             row(8, configured.watched(), configured.services(), widths=(14, 10)),
             row(6, configured.people(), configured.ways(), widths=(14, 10)),
             row(15, configured.numbers(), text("Where is it changed?", say(_CHANGES))),
@@ -167,8 +172,8 @@ def _kept(limits: Mapping[str, float]) -> list[Any]:
         ),
         stat(
             "Certificates",
-            description="Time until the first certificate of a target or of our own exporter ends. From then on it is "
-            "refused and we are blind: renew it before, or see why what renews it does not.",
+            description="Time until the first certificate ends: of a target, of our own exporter, or of the door. From "
+            "then on it is refused: renew it before, or see why what renews it does not.",
             unit="s",
             queries=[Query(f"min({' or '.join(_CERTIFICATES)}) - time()")],
             levels=below(limits["certificate_expiring_soon_seconds"], limits["certificate_expiring_seconds"]),
