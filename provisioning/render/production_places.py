@@ -28,6 +28,7 @@ class ProductionPlaces:
     postgres_exporter: str = "postgres-exporter:9187"
     redis_exporter: str = "redis-exporter:9121"
     nginx_exporter: str = "nginx-exporter:9113"
+    nginx_log_exporter: str = "nginx-log-exporter:3903"
     blackbox: str = "blackbox:9115"
     loki: str = "loki:3100"
     alloy: str = "alloy:12345"

@@ -2,7 +2,7 @@
 
 Valid for Prometheus 2.42. Jobs: `exporter` (itself), `probe` (targets through the exporter), `native` (Dask's own
 /metrics, followed as workers come and go), `filtered` (those that pass through the exporter), `node`,
-`gpu`, `ollama_proxy`, `prometheus`, `alertmanager`, `sms_bridge`, `grafana`.
+`gpu`, `ollama_proxy`, `prometheus`, `alertmanager`, `sms_bridge`, `grafana`; and those of a production stack.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from provisioning.config.hosts import is_this_machine, this_machine
 from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS, HostTarget
 from provisioning.render.places import Places
+from provisioning.render.prometheus_production import jobs
 
 Job = dict[str, Any]
 
@@ -35,7 +36,7 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
         "prometheus": True,
         "alertmanager": places.alertmanager,
         "sms_bridge": needs_bridge(config),
-        "grafana": places.grafana,
+        "grafana": places.grafana and places.production is None,
     }
     alertmanager = [{"static_configs": [{"targets": [dial_address(services.alertmanager)]}]}]
     return {
@@ -56,6 +57,7 @@ def settings(config: Config, places: Places) -> dict[str, Any]:
             *_hosts(config, places),
             *_proxy(config),
             *(_static(name, getattr(services, name)) for name, there in parts.items() if there),
+            *jobs(config, places),
         ],
     }
 
