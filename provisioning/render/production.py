@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provisioning.config.model import Config
+from provisioning.render import nginx
 from provisioning.render import prometheus_production
 from provisioning.render.places import Places
 

@@ -17,14 +17,14 @@ GRAFANAS_OWN = "/public-dashboards"
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
-    """The browser. Skips the test, with the reason, where there is none."""
+def chromium(*arguments: str) -> Iterator[Any]:
+    """The browser, started with these arguments. Skips the test, with the reason, where there is none."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("there is no Chromium on PATH")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *arguments])
         try:
             yield browser
         finally:

@@ -1,0 +1,110 @@
+#!/bin/sh
+# Runs nginx and lets it read its configuration and certificates again when they change, or when a Grafana has another
+# address. entrypoint.sh NGINX.CONF; $NGINX_PROGRAM names the program, $POLL the seconds between two looks.
+set -eu
+conf=$1
+program=${NGINX_PROGRAM:-nginx}
+poll=${POLL:-10}
+folder=$(dirname "$conf")
+audit_limit=$((50 * 1024 * 1024)) # bytes; then a new file is begun
+audit_files=20
+
+say() { printf 'door: %s\n' "$*" >&2; }
+
+# The value of a directive, without its quotes.
+setting() { sed -n "s/^ *$1 \"\{0,1\}\([^\";]*\)\"\{0,1\};.*/\1/p" "$folder"/*.conf; }
+
+names() { sed -n 's/^ *server \([A-Za-z0-9._-]*\):[0-9]* .*max_fails.*/\1/p' "$conf"; }
+
+certificate() { setting ssl_certificate | head -n 1; }
+
+# Everything that nginx reads once, in words that differ when it differs.
+seen() {
+    stat -Lc '%n %i %s %y' "$folder"/*.conf "$(certificate)" "$(setting ssl_certificate_key | head -n 1)" 2>&1 || :
+    for name in $(names); do
+        getent ahosts "$name" | cut -d ' ' -f 1 | sort -u
+    done
+}
+
+good() { "$program" -t -q -c "$conf" -e stderr; }
+
+tell_expiry() {
+    command -v openssl >/dev/null || return 0
+    if ! openssl x509 -checkend 0 -noout -in "$(certificate)" >/dev/null 2>&1; then
+        say "THE CERTIFICATE HAS EXPIRED: browsers refuse it"
+    elif ! openssl x509 -checkend 604800 -noout -in "$(certificate)" >/dev/null 2>&1; then
+        say "the certificate expires within a week"
+    fi
+}
+
+turn_audit_over() {
+    audit=$(sed -n 's/^access_log "\(.*audit\.json\)".*/\1/p' "$folder/log.conf")
+    [ "$(stat -c %s "$audit" 2>/dev/null || echo 0)" -gt "$audit_limit" ] || return 0
+    mv "$audit" "${audit%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
+    kill -USR1 "$nginx"
+    ls -1 "${audit%.json}"-*.json | sort -r | tail -n "+$audit_files" | while read -r old; do rm -f "$old"; done
+}
+
+watch() {
+    known=$1
+    told=
+    while sleep "$poll"; do
+        turn_audit_over
+        now=$(seen)
+        if [ "$now" != "$known" ]; then
+            known=$now
+            told=
+            if good; then
+                say "something changed: nginx reads it anew"
+                kill -HUP "$nginx"
+            else
+                say "what changed is not good: nginx goes on with what it has"
+            fi
+        fi
+        today=$(date +%F)
+        if [ "$today" != "$told" ]; then
+            told=$today
+            tell_expiry
+        fi
+    done
+}
+
+stop() {
+    trap '' TERM INT
+    kill "$watcher" 2>/dev/null || :
+    kill -QUIT "$nginx" 2>/dev/null || exit 0 # what is under way may end
+    for _ in 1 2 3 4 5 6 7 8; do
+        kill -0 "$nginx" 2>/dev/null || exit 0
+        sleep 1
+    done
+    kill -TERM "$nginx"
+    wait "$nginx" || :
+    exit 0
+}
+
+if [ "$(id -u)" = 0 ]; then
+    say "nothing here needs root: start it as the owner of the installation"
+    exit 1
+fi
+run=$(dirname "$(setting pid)")
+mkdir -p "$run"
+chmod 700 "$run"
+rm -f "$run/static.sock" # nginx that was killed leaves it, and could not listen there again
+trap 'exit 0' TERM INT
+known=$(seen)
+until good; do
+    say "nginx cannot start like this; the next try is in $poll s"
+    sleep "$poll" &
+    wait $! || :
+    known=$(seen)
+done
+"$program" -c "$conf" -e stderr &
+nginx=$!
+watch "$known" &
+watcher=$!
+trap stop TERM INT
+status=0
+wait "$nginx" || status=$?
+kill "$watcher" 2>/dev/null || :
+say "nginx has ended ($status)"
+exit "$status"
