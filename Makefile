@@ -72,6 +72,7 @@ tools: $(VENV)/.dev
 	@$(BIN)/python -m compose.native.binaries --links $(TOOLS)
 	@$(BIN)/python -m tests.standins.redis_server
 	@$(BIN)/python -m tests.standins.nginx_server
+	@$(BIN)/python -m tests.standins.postgres_server
 
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv

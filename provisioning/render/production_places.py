@@ -24,7 +24,11 @@ class ProductionPlaces:
     """Its numbers, for its exporter."""
     grafanas: tuple[str, ...] = ("grafana-1:3000",)
     postgres: str = "postgres:5432"
+    postgres_socket: Path = Path("/var/run/postgresql")
+    """The folder of its socket."""
     redis: str = "redis:6379"
+    redis_data: Path = Path("/data")
+    """Where its image keeps what survives a restart."""
     postgres_exporter: str = "postgres-exporter:9187"
     redis_exporter: str = "redis-exporter:9121"
     nginx_exporter: str = "nginx-exporter:9113"

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from provisioning.config.load import ConfigError
-from provisioning.secrets import looking, making
+from provisioning.secrets import looking, making, rotating
 from provisioning.secrets.installation import NotProductionError, installation
 from provisioning.secrets.names import ADMIN_PASSWORD, OPERATOR_KEY
 
@@ -74,6 +74,31 @@ def show(config: Path) -> None:
             click.echo(problem, err=True)
         if problem or any(row.problem for row in rows):
             sys.exit(_FAILED)
+
+
+@secrets.command()
+@click.argument("name")
+@_config
+@click.option(
+    "--postgres", metavar="HOST:PORT", help="Where PostgreSQL answers.  [postgres:5432, as in the containers]"
+)
+@click.option("--redis", metavar="HOST:PORT", help="Where Redis answers.  [redis:6379]")
+@click.option("--grafana", metavar="URL", help="Where a Grafana answers.  [http://grafana-1:3000]")
+@click.option("--finish", is_flag=True, help="End the time in which Redis takes the old password, too.")
+def rotate(
+    name: str, config: Path, postgres: str | None, redis: str | None, grafana: str | None, *, finish: bool
+) -> None:
+    """Replace the secret NAME, and say what must be started again, in which order.
+
+    Whoever checks the secret learns the new one before it takes the old one's place, so that a run that was
+    interrupted is finished by the next. Nobody who is signed in to Grafana is signed out.
+    """
+    with _saying_why():
+        there = installation(config, postgres=postgres, redis=redis)
+        left = rotating.rotate(there, name, grafana=grafana or f"http://{there.parts.grafanas[0]}", finish=finish)
+        click.echo(f"{name} is {'the only one taken' if finish else 'replaced'}")
+        for line in left:
+            click.echo(line)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from provisioning.config.secrets import SecretError
@@ -13,23 +13,33 @@ from provisioning.secrets.installation import Installation
 from provisioning.secrets.names import ACL, BRIDGE_REDIS, EXPORTER_REDIS, GRAFANA_REDIS, PREVIOUS, SECRETS
 
 CACHE_PREFIX = "grafana:"
+BRIDGE_KEYS = "{cluster-ai-sms}:*"
 LIVE_PREFIX = "gf_live"
 """Grafana's own, without `[live] ha_prefix`."""
-_GREETINGS = "+ping +hello +auth +select +client|setname +client|setinfo"
+_GREETINGS = "+ping +hello +auth +select +client|setname"
 RIGHTS: Mapping[str, str] = {
     "grafana": f"~{CACHE_PREFIX}* {_GREETINGS} +get +set +setex +del +exists",
     # The bridge's ledger works by scripts, which may touch its own keys only.
-    "bridge": f"~{{cluster-ai-sms}}:* {_GREETINGS} +eval +evalsha +script|load +get +set +del +exists +pexpire +sadd "
+    "bridge": f"~{BRIDGE_KEYS} {_GREETINGS} +eval +evalsha +script|load +get +set +del +exists +pexpire +sadd "
     "+smembers +hset +hget +hmget +zadd +zrem +zcount +zrange +zrangebyscore +zremrangebyscore",
     "monitoring": "+ping +hello +auth +client|setname +info +slowlog|get +slowlog|len +latency|latest",
-    "admin": "+ping +hello +auth +client|setinfo +acl|load",
+    "admin": "+ping +hello +auth +acl|load",
 }
-# Grafana gives Live's engine a password and no name, so this can only be the user without a name.
+# While Redis reads its log of changes at a start, it is the user without a name, and what that one may not change is
+# lost: only a line in its own log says so. So nobody can be that user, and it may do everything.
+_NOBODY = "user default off ~* &* +@all"
+# Except where Grafana's Live is it, which gives its engine a password and no name. Then it may change what is changed
+# in transactions, which are the bridge's scripts besides Live's own, and read Live's alone.
 _LIVE = (
-    f"~{LIVE_PREFIX}* &{LIVE_PREFIX}* {_GREETINGS} +@pubsub +@read +@write +@transaction +eval +evalsha +script|load "
-    "-@dangerous"
+    f"~{LIVE_PREFIX}* %W~{BRIDGE_KEYS} &{LIVE_PREFIX}* {_GREETINGS} +@pubsub +@read +@write +@transaction +eval "
+    "+evalsha +script|load -@dangerous"
 )
+_PATIENCE = 10.0  # s
 USERS = tuple(secret for secret in SECRETS if secret.user is not None)
+
+
+class RedisError(Exception):
+    """Redis did not take it; `str()` says why, for people."""
 
 
 def derived(there: Installation) -> dict[Path, str]:
@@ -55,11 +65,34 @@ def write_derived(there: Installation) -> list[Path]:
     return changed
 
 
+def reload(there: Installation, passwords: Sequence[str]) -> None:
+    """Has Redis read its users again; one of `passwords` is the administrator's. Raises RedisError."""
+    try:
+        from redis import Redis, exceptions  # noqa: PLC0415 -- an extra
+    except ImportError:
+        raise RedisError("it needs the redis library; install cluster-ai-dashboard[redis]") from None
+    host, _, port = there.parts.redis.rpartition(":")
+    refused: Exception | None = None
+    for password in passwords:
+        try:
+            with Redis(
+                host=host, port=int(port), username="admin", password=password, socket_timeout=_PATIENCE
+            ) as redis:
+                redis.acl_load()
+        except exceptions.AuthenticationError as error:
+            refused = error
+        except exceptions.RedisError as error:
+            raise RedisError(f"Redis at {there.parts.redis}: {error}") from None
+        else:
+            return
+    raise RedisError(f"Redis at {there.parts.redis}: {refused}")
+
+
 def _users(there: Installation) -> Iterator[str]:
     if there.production.grafanas > 1:
         yield f"user default on {' '.join(_hashes(there.secrets / 'redis-grafana-password'))} resetchannels {_LIVE}"
     else:
-        yield "user default off"
+        yield _NOBODY
     for secret in USERS:
         assert secret.user is not None  # noqa: S101 -- that is how they were chosen
         hashes = " ".join(_hashes(there.secrets / secret.name))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ from compose.native import debian
 from compose.native.fetching import FetchError
 from compose.native.places import default_cache_dir
 from compose.native.tools import Package
+from provisioning.render.redis import files
+from provisioning.secrets.installation import Installation
 from tests.ports import free_port
 
 PASSWORD = "redis-secret"
@@ -40,9 +43,12 @@ class Redis:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def command(self) -> list[str]:
         options = {"port": self.port, "bind": "127.0.0.1", "save": "", "requirepass": PASSWORD, "dir": self._folder}
-        command = [self._program, *(str(part) for name, value in options.items() for part in (f"--{name}", value))]
+        return [str(part) for name, value in options.items() for part in (f"--{name}", value)]
+
+    def start(self) -> None:
+        command = [self._program, *self.command()]
         libraries = [str(path) for path in _unpacked().glob("usr/lib/*-linux-gnu")]
         environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)} if libraries else None
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
@@ -69,18 +75,51 @@ class Redis:
             self._process.send_signal(signal.SIGCONT)
 
 
+class Rendered(Redis):
+    """One with the settings and users of a production installation, at the address that it says."""
+
+    def __init__(self, program: str, there: Installation, folder: Path) -> None:
+        super().__init__(program, folder)
+        self.port = int(there.parts.redis.rpartition(":")[2])
+        self._there = there
+
+    def command(self) -> list[str]:
+        out = self._there.folder / "rendered"
+        parts = replace(self._there.parts, redis_data=self._folder)
+        places = replace(self._there.places, production=parts)
+        [(name, text)] = files(self._there.config, places, out, "cluster-ai.yml").items()
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(text)
+        return [str(out / name)]
+
+
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Redis]:
-    """A Redis, or the test is skipped with the reason."""
-    program = find()
-    if program is None:
-        pytest.skip("redis-server is not on PATH and not unpacked yet (`make tools` unpacks it)")
-    redis = Redis(program, folder)
+def rendered(there: Installation, folder: Path) -> Iterator[Rendered]:
+    """A Redis of that installation, or the test is skipped with the reason."""
+    redis = Rendered(_found(), there, folder)
     redis.start()
     try:
         yield redis
     finally:
         redis.stop()
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Redis]:
+    """A Redis, or the test is skipped with the reason."""
+    redis = Redis(_found(), folder)
+    redis.start()
+    try:
+        yield redis
+    finally:
+        redis.stop()
+
+
+def _found() -> str:
+    program = find()
+    if program is None:
+        pytest.skip("redis-server is not on PATH and not unpacked yet (`make tools` unpacks it)")
+    return program
 
 
 def find() -> str | None:
