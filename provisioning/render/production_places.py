@@ -49,6 +49,16 @@ class ProductionPlaces:
     nginx_access_log: Path = Path("/dev/stdout")
     """A line for every request; in a container they go the way of what every container says."""
 
+    @property
+    def letsencrypt(self) -> Path:
+        """What certbot keeps for itself: its account and every certificate it was given."""
+        return self.certificates.with_name("letsencrypt")
+
+    @property
+    def textfiles(self) -> Path:
+        """What node_exporter reads and passes on: of certbot and of backups."""
+        return self.certificates.with_name("textfile")
+
 
 def in_containers(config: Config, folder: Path) -> tuple[Config, Places]:
     """The configuration with every service where its container is, and the places of their files.
