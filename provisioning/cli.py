@@ -18,6 +18,7 @@ from provisioning.config.targets import SYSTEMS
 ROOMS = {
     "init": "provisioning.init.cli",
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
+    "render": "provisioning.render.cli",
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",
     "proxy": "exporter.proxy.cli",
@@ -89,42 +90,6 @@ def schema() -> None:
     from provisioning.config.schema import schema as of_config  # noqa: PLC0415
 
     click.echo(json.dumps(of_config(), indent=2))
-
-
-@main.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write into; made if missing.")
-@click.option(
-    "--config", type=click.Path(path_type=Path), default=DEFAULT_FILE, show_default=True, help="The cluster-ai.yml."
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where Grafana keeps its database.  [OUT/data]")
-@click.option("--secrets-dir", type=click.Path(path_type=Path), help="Where Grafana's secrets lie.  [OUT/secrets]")
-def render(out: Path, config: Path, data_dir: Path | None, secrets_dir: Path | None) -> None:
-    """Write the configuration of Prometheus, Alertmanager and Grafana.
-
-    Files that would not change are left alone, and files that were not written by this command are never replaced.
-    Secrets are not written: the files name the paths where they lie. `cluster-ai up` does all this by itself.
-    """
-    from provisioning.checked import load_checked  # noqa: PLC0415
-    from provisioning.config.load import ConfigError  # noqa: PLC0415
-    from provisioning.render import Places, RenderError  # noqa: PLC0415
-    from provisioning.render import render as write_all  # noqa: PLC0415
-
-    places = Places(
-        data=(data_dir or out / "data").absolute(),
-        secrets=(secrets_dir or out / "secrets").absolute(),
-    )
-    try:
-        changed = write_all(load_checked(config).config, out, places=places, source=str(config))
-    except (ConfigError, RenderError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(1)
-    for path in changed:
-        click.echo(f"wrote {path}")
-    if not changed:
-        click.echo(f"nothing to change in {out}")
-    for path in (places.grafana_admin_password, places.grafana_secret_key):
-        if not path.exists():
-            click.echo(f"Grafana needs the file {path} before its first start: one random line, mode 600")
 
 
 def summary(config: Config) -> str:

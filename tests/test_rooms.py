@@ -18,6 +18,7 @@ ROOMS = ("exporter", "dashboards", "alert_rules", "provisioning", "compose")
 ALLOWED = {
     "provisioning.config": (),
     "provisioning.render": ("alert_rules", "dashboards.build", "provisioning.config", "provisioning.grafana.passwords"),
+    "provisioning.render.cli": ("provisioning",),
     "provisioning.cli": ("provisioning", "exporter.cli", "compose.cli", "dashboards.cli"),
     "provisioning.checked": ("alert_rules", "exporter.door", "provisioning.config"),
     "provisioning.init": ("provisioning.config", "exporter.discover", "exporter.errors"),

@@ -27,6 +27,8 @@ class Places:
     """False where no Alertmanager runs: alerts are then shown by Prometheus alone."""
     node_exporter: bool = True
     """False where this machine runs no node_exporter."""
+    installation: Path | None = None
+    """The folder with `cluster-ai.yml`, `secrets`, `rendered` and `data` of a stack in containers; else None."""
     production: ProductionPlaces | None = None
     """Where nginx, PostgreSQL, Redis and what belongs to them are; None on a laptop, where there are none."""
 

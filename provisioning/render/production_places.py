@@ -63,11 +63,13 @@ class ProductionPlaces:
 def in_containers(config: Config, folder: Path) -> tuple[Config, Places]:
     """The configuration with every service where its container is, and the places of their files.
 
+    Without `production` it is the stack of those who change it: one Grafana, whose database is a file.
+
     `folder` is that of the installation: `cluster-ai.yml`, `secrets`, `rendered`, `data` and `backups` lie in it.
 
     What listens inside a container listens on every address of it, which only the networks it has joined can reach.
     """
-    assert config.production is not None  # noqa: S101 -- the caller's promise
+    folder = folder.absolute()
     services = Services.model_construct(
         exporter="exporter:9860",
         exporter_shards=[],
@@ -79,14 +81,18 @@ def in_containers(config: Config, folder: Path) -> tuple[Config, Places]:
         ollama_proxy_workers=[],
         grafana="0.0.0.0:3000",  # each of them for itself; nginx knows their names
     )
-    grafanas = tuple(f"grafana-{number}:3000" for number in range(1, config.production.grafanas + 1))
+    production = None
+    if config.production is not None:
+        production = ProductionPlaces(
+            certificates=folder / "data/certificates",
+            webroot=folder / "data/webroot",
+            grafanas=tuple(f"grafana-{number}:3000" for number in range(1, config.production.grafanas + 1)),
+        )
     places = Places(
         data=Path("/var/lib"),  # Grafana's image keeps its own in /var/lib/grafana
-        secrets=folder.absolute() / "secrets",
-        production=ProductionPlaces(
-            certificates=folder.absolute() / "data/certificates",
-            webroot=folder.absolute() / "data/webroot",
-            grafanas=grafanas,
-        ),
+        secrets=folder / "secrets",
+        installation=folder,
+        grafana=production is not None,
+        production=production,
     )
     return config.model_copy(update={"services": services}), places
