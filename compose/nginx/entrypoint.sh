@@ -98,7 +98,7 @@ until good; do
     wait $! || :
     known=$(seen)
 done
-"$program" -c "$conf" -e stderr &
+setsid "$program" -c "$conf" -e stderr & # a group of its own, so that none of it is left
 nginx=$!
 watch "$known" &
 watcher=$!
@@ -106,5 +106,6 @@ trap stop TERM INT
 status=0
 wait "$nginx" || status=$?
 kill "$watcher" 2>/dev/null || :
+kill -s KILL -- "-$nginx" 2>/dev/null || :
 say "nginx has ended ($status)"
 exit "$status"

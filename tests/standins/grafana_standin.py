@@ -53,13 +53,12 @@ class StandIn:
             "Access-Control-Allow-Origin": "*",
             "X-Grafana-Identity-Id": IDENTITY,
         }
-        if request.path == "/api/live/ws":
+        if request.path == "/api/live/ws" and request.headers.get("Upgrade") == "websocket":
             return await _talk(request)
         if request.path.startswith("/public/"):
             headers = {**ours, "Cache-Control": "public, max-age=3600"}
             return web.Response(body=SCRIPT, content_type="application/javascript", headers=headers)
-        if request.path.startswith("/slow"):
-            await asyncio.sleep(float(request.query["seconds"]))
+        await asyncio.sleep(float(request.query.get("seconds", "0")))
         if request.path == "/login" and request.method == "POST":
             del ours["X-Grafana-Identity-Id"]
             return web.json_response({"message": "?"}, status=200 if b"right" in body else 401, headers=ours)

@@ -150,11 +150,11 @@ def connect(door: Door) -> ssl.SSLSocket:
     return door.trust.wrap_socket(plain, server_hostname=DOMAIN)
 
 
-def raw(door: Door, text: bytes, *, encrypted: bool = True, port: int | None = None) -> bytes:
-    """Everything that comes back for these bytes until the connection ends or rests for two seconds."""
+def raw(door: Door, text: bytes, *, encrypted: bool = True, port: int | None = None, rest: float = 2) -> bytes:
+    """Everything that comes back for these bytes until the connection ends or rests for so many seconds."""
     plain = socket.create_connection(("127.0.0.1", port or door.http), 20)
     with connect(door) if encrypted else plain as connection:
-        connection.settimeout(2)
+        connection.settimeout(rest)
         found = b""
         with contextlib.suppress(TimeoutError, ConnectionError, ssl.SSLError):
             connection.sendall(text)
