@@ -36,6 +36,12 @@ _flag = Flags("CLUSTER_AI_SMS_BRIDGE")
     help="File for what was told to whom; made if missing. Keep it: it is why nobody is told twice. Not used where "
     "notifications.sms.redis_url_file is given.",
 )
+@_flag(
+    "--redis-url-file",
+    type=FILE,
+    help="File with the address of a Redis for what was told, in place of the ledger; notifications.sms.redis_url_file "
+    "counts before it.",
+)
 @_flag.listen("Where to serve; may be given more than once. Default: services.sms_bridge of the configuration.")
 @_flag.web_config("TLS, in the format of Prometheus's exporter-toolkit; followed when it changes.")
 @_flag.logs()
@@ -44,6 +50,7 @@ def sms_bridge(
     file: Path,
     token_file: Path,
     ledger: Path,
+    redis_url_file: Path | None,
     addresses: tuple[Address, ...],
     web_file: Path | None,
     level: str,
@@ -66,7 +73,10 @@ def sms_bridge(
         raise click.ClickException(f"{web_file}: callers come with a bearer token here; take basic_auth_users out")
     where = addresses or (address(config.services.sms_bridge),)
     places = Places(
-        token=token_file, ledger=ledger.absolute(), owner=f"{socket.gethostname()}/{where[0].host}:{where[0].port}"
+        token=token_file,
+        ledger=ledger.absolute(),
+        owner=f"{socket.gethostname()}/{where[0].host}:{where[0].port}",
+        redis=redis_url_file,
     )
     try:
         asyncio.run(serve(config, places, settings, where))

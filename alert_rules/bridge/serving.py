@@ -50,9 +50,11 @@ class Places:
     token: Path
     """The bearer token that Alertmanager sends."""
     ledger: Path
-    """The file of what was told; not used where Redis is configured."""
+    """The file of what was told; not used where there is a Redis."""
     owner: str
     """The same after a restart, and another one for each bridge."""
+    redis: Path | None = None
+    """File with the address of the Redis of what was told, where `cluster-ai.yml` names none."""
 
 
 async def serve(
@@ -108,7 +110,7 @@ class _Sending:
         notifications = config.notifications
         mailer = Mailer(notifications.mail) if notifications.mail else None
         instead = Instead(mailer, config.name, metrics)
-        redis = sms.redis_url_file
+        redis = sms.redis_url_file or places.redis
         ledger: Ledger = RedisLedger(SecretFile(redis)) if redis else FileLedger(places.ledger)
         self._ledger = SafeLedger(ledger, failed=metrics.ledger_errors.inc)
         self._provider = _provider(sms)

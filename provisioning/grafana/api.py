@@ -33,10 +33,20 @@ class RefusedError(NotDoneError):
 class Api:
     """A Grafana, asked as its administrator. To be closed, or used in `with`."""
 
-    def __init__(self, url: str, login: str, password: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        login: str,
+        password: str,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        host: str | None = None,
+    ) -> None:
+        """`host` is the name that Grafana wants to be asked by, where it is reached under another."""
         self._client = httpx.Client(
             base_url=f"{url.rstrip('/')}/api",
             auth=(login, password),
+            headers={"Host": host} if host else None,
             timeout=PATIENCE,
             transport=transport,
             # A proxy for the world outside is not for this machine, and knows nothing of it.
@@ -77,8 +87,12 @@ class Api:
         self._call("PUT", f"/users/{user}", {"login": login, "name": name, "email": email})
 
     def set_password(self, user: int, password: str) -> None:
-        """A new password. Who is signed in stays so."""
+        """A new password; Grafana ends that user's sessions."""
         self._call("PUT", f"/admin/users/{user}/password", {"password": password})
+
+    def set_own_password(self, old: str, new: str) -> None:
+        """A new password for the one as whom we ask, who stays signed in."""
+        self._call("PUT", "/user/password", {"oldPassword": old, "newPassword": new, "confirmNew": new})
 
     def sign_out(self, user: int) -> None:
         """Ends somebody's sessions everywhere."""

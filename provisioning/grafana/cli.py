@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -157,7 +158,8 @@ class _There:
         weak = weakness(kept, self.login)
         if weak is not None:
             raise NotDoneError(f"the password in {shown(file)} is not used: {weak}; change it in Grafana and there")
-        return Api(url, self.login, kept)
+        host = urlsplit(config.grafana_url).hostname if config.production else None
+        return Api(url, self.login, kept, host=host)
 
     @property
     def _state(self) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from dashboards.build import HOME
 from provisioning.config.addresses import ANY_ADDRESS, dial_address
@@ -13,6 +14,7 @@ from provisioning.config.model import Config, Services
 from provisioning.render.files import header
 from provisioning.render.ini_path import ini_path
 from provisioning.render.places import Places
+from provisioning.render.postgres import DATABASE, GRAFANA_CONNECTIONS
 from provisioning.render.sign_in import sections
 from provisioning.render.templating import templates
 
@@ -33,12 +35,13 @@ def ini(config: Config, places: Places, folder: Path, source: str) -> str:
     host, _, port = config.services.grafana.rpartition(":")
     named = places.local_host if host in ANY_ADDRESS else host
     grafana = config.grafana
+    url = config.grafana_url if config.production else grafana.url or f"http://{named}:{port}"
     values: Mapping[str, object] = {
         "header": header(source, ";"),
         "host": host.strip("[]"),
         "port": port,
-        "root_url": f"{grafana.url or f'http://{named}:{port}'}/",
-        "encrypted": (grafana.url or "").startswith("https://"),
+        "root_url": f"{url}/",
+        "encrypted": url.startswith("https://"),
         "data": ini_path(places.data / "grafana"),
         "provisioning": ini_path(folder / "provisioning"),
         "home_page": ini_path(folder / PAGES / f"{HOME}.json"),
@@ -49,6 +52,7 @@ def ini(config: Config, places: Places, folder: Path, source: str) -> str:
         "timezone": grafana.timezone,
         "passwords": grafana.passwords,
         "sign_in": sections(grafana),
+        "production": _production(config, places, url),
     }
     return templates().get_template("grafana.ini.j2").render(values)
 
@@ -81,6 +85,27 @@ def dashboards(folder: Path) -> dict[str, Any]:
         "options": {"path": ini_path(folder / PAGES)},
     }
     return {"apiVersion": 1, "providers": [provider]}
+
+
+def _production(config: Config, places: Places, url: str) -> Mapping[str, object] | None:
+    """What a Grafana behind nginx has besides; None on a laptop."""
+    if config.production is None or places.production is None:
+        return None
+    cdn = config.production.cdn_url or ""
+    return {
+        "domain": urlsplit(url).hostname,
+        "cdn": cdn,
+        "cdn_origin": f" {urlsplit(cdn).scheme}://{urlsplit(cdn).netloc}" if cdn else "",
+        "postgres": places.production.postgres,
+        "database": DATABASE,
+        "database_password": ini_path(places.secrets / "grafana-database-password"),
+        "connections": GRAFANA_CONNECTIONS,
+        "redis": places.production.redis,
+        "redis_connection": ini_path(places.secrets / "grafana-redis-connection"),
+        "redis_password": ini_path(places.secrets / "redis-grafana-password"),
+        "rum": config.production.rum,
+        "several": len(places.production.grafanas) > 1,
+    }
 
 
 def _prometheus(services: Services, places: Places) -> dict[str, Any]:

@@ -22,7 +22,7 @@ RIGHTS: Mapping[str, str] = {
     # The bridge's ledger works by scripts, which may touch its own keys only.
     "bridge": f"~{BRIDGE_KEYS} {_GREETINGS} +eval +evalsha +script|load +get +set +del +exists +pexpire +sadd "
     "+smembers +hset +hget +hmget +zadd +zrem +zcount +zrange +zrangebyscore +zremrangebyscore",
-    "monitoring": "+ping +hello +auth +client|setname +info +slowlog|get +slowlog|len +latency|latest",
+    "monitoring": f"{_GREETINGS} +info +slowlog|get +slowlog|len +latency|latest +latency|histogram",
     "admin": "+ping +hello +auth +acl|load",
 }
 # While Redis reads its log of changes at a start, it is the user without a name, and what that one may not change is
@@ -32,7 +32,7 @@ _NOBODY = "user default off ~* &* +@all"
 # in transactions, which are the bridge's scripts besides Live's own, and read Live's alone.
 _LIVE = (
     f"~{LIVE_PREFIX}* %W~{BRIDGE_KEYS} &{LIVE_PREFIX}* {_GREETINGS} +@pubsub +@read +@write +@transaction +eval "
-    "+evalsha +script|load -@dangerous"
+    "+evalsha +script|load -@dangerous +cluster|slots"
 )
 _PATIENCE = 10.0  # s
 USERS = tuple(secret for secret in SECRETS if secret.user is not None)
@@ -46,7 +46,9 @@ def derived(there: Installation) -> dict[Path, str]:
     """The files that are made from passwords and whose readers need them whole. Raises SecretError."""
     folder, redis = there.secrets, there.parts.redis
     grafana, bridge = read(folder / "redis-grafana-password"), read(folder / "redis-bridge-password")
-    exporter = {f"redis://monitoring@{redis}": read(folder / "redis-exporter-password")}
+    password = read(folder / "redis-exporter-password")
+    # Older exporters look under the address without the name.
+    exporter = {f"redis://{redis}": password, f"redis://monitoring@{redis}": password}
     return {
         folder / ACL: "".join(f"{line}\n" for line in _users(there)),
         folder / GRAFANA_REDIS: f"addr={redis},pool_size=20,db=0,username=grafana,password={grafana},ssl=false",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from provisioning.config.secrets import SecretError
 from provisioning.grafana.api import Api, GrafanaError, NotDoneError
@@ -135,8 +136,8 @@ def _administrator(there: Installation, name: str, grafana: str) -> list[str]:
     refused: Exception | None = None
     for candidate in _candidates(there.secrets / name):
         try:
-            with Api(grafana, "admin", candidate) as api:
-                api.set_password(api.me()["id"], value)
+            with Api(grafana, "admin", candidate, host=urlsplit(there.config.grafana_url).hostname) as api:
+                api.me() if candidate == value else api.set_own_password(candidate, value)
         except (GrafanaError, NotDoneError) as error:
             refused = error
         else:

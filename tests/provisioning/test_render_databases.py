@@ -71,3 +71,31 @@ def test_a_folder_that_a_shell_would_not_take_as_it_is(tmp_path: Path) -> None:
     places = replace(there.places, secrets=Path("/srv/$(reboot)/secrets"))
     with pytest.raises(RenderError, match="cannot stand"):
         render(there.config, tmp_path / "rendered", places=places)
+
+
+def test_grafanas_settings_in_production(tmp_path: Path) -> None:
+    lines = (
+        rendered(tmp_path, "grafanas: 2", "cdn_url: https://cdn.example.org/g") / "grafana/grafana.ini"
+    ).read_text()
+    found = dict(re.findall(r"^(\w+) = (.*)$", lines, re.MULTILINE))
+    assert found["root_url"] == "https://monitoring.example.org/"
+    assert found["domain"] == "monitoring.example.org"
+    assert found["type"] == "redis"  # the last one: the cache's; the database's is before
+    assert "type = postgres\nhost = postgres:5432\nname = grafana\nuser = grafana\n" in lines
+    assert "sqlite3" not in lines
+    assert found["ha_engine"] == "redis"
+    assert {
+        found[key] for key in ("cookie_secure", "enforce_domain", "router_logging", "id_response_header_enabled")
+    } == {"true"}
+    assert (found["enable_gzip"], found["cdn_url"], found["format"]) == ("false", "https://cdn.example.org/g", "json")
+    policy = found["content_security_policy_template"]
+    assert policy.count(" https://cdn.example.org") == 4
+    assert "/g" not in policy
+
+
+def test_one_grafana_needs_no_engine_and_no_cdn(tmp_path: Path) -> None:
+    text = (rendered(tmp_path, "https: 0.0.0.0:8443") / "grafana/grafana.ini").read_text()
+    assert "root_url = https://monitoring.example.org:8443/\n" in text
+    assert "[live]" not in text
+    assert "[log.frontend]" not in text
+    assert "font-src 'self';" in text

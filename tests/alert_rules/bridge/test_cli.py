@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from click.testing import CliRunner
+from redis import Redis
 
 from alert_rules.bridge.cli import sms_bridge
 from tests.alert_rules.bridge.posts import post
@@ -83,6 +84,15 @@ def test_a_token_that_is_not_there_yet_is_waited_for(bridge):
     bridge.ready = put_there_once_asked_for  # type: ignore[method-assign]
     with running(bridge):
         assert not later.exists()
+
+
+def test_a_redis_by_flag_holds_what_was_told(bridge, redis):
+    """As in a production stack, whose secrets `cluster-ai.yml` does not name."""
+    with running(bridge.with_options("--redis-url-file", str(redis.url_file))):
+        assert bridge.tell(post()).status_code == 503, "Twilio is not there"
+    with Redis.from_url(redis.url_file.read_text()) as asked:
+        assert asked.info("commandstats")["cmdstat_evalsha"]["calls"] > 0
+    assert not bridge.ledger.exists()
 
 
 def test_over_tls(bridge, tmp_path):

@@ -404,3 +404,18 @@ def test_something_else_than_grafana_is_said() -> None:
     page = httpx.MockTransport(lambda _request: httpx.Response(200, text="<html>"))
     with Api("http://grafana.test", "admin", PASSWORD, page) as api, pytest.raises(GrafanaError, match="is not a Graf"):
         api.me()
+
+
+@pytest.mark.parametrize(
+    ("host", "sent"), [(None, "grafana.test"), ("monitoring.example.org", "monitoring.example.org")]
+)
+def test_the_name_that_grafana_wants_to_be_asked_by(host: str | None, sent: str) -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["host"])
+        return httpx.Response(200, json={"id": 1})
+
+    with Api("http://grafana.test", "admin", PASSWORD, httpx.MockTransport(answer), host=host) as api:
+        api.me()
+    assert seen == [sent]

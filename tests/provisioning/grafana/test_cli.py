@@ -33,9 +33,9 @@ def asked() -> list[str]:
 
 @pytest.fixture
 def run(tmp_path: Path, grafana: Fake, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    def api(url: str, login: str, password: str) -> Api:
-        asked.append(url)
-        return Api(url, login, password, grafana.transport())
+    def api(url: str, login: str, password: str, *, host: str | None) -> Api:
+        asked.append(f"{url} as {host}" if host else url)
+        return Api(url, login, password, grafana.transport(), host=host)
 
     monkeypatch.setattr(cli, "Api", api)
     monkeypatch.setattr(cli, "_PATIENCE", 0)
@@ -54,6 +54,12 @@ def run(tmp_path: Path, grafana: Fake, asked: list[str], monkeypatch: pytest.Mon
 def write(folder: Path, **keys: Any) -> None:
     people = [{"name": "ana", "role": "operator"}]
     (folder / "cluster-ai.yml").write_text(yaml.safe_dump({"targets": {}, "people": people} | keys))
+
+
+def test_behind_nginx_grafana_is_asked_by_its_public_name(run: Command, asked: list[str], tmp_path: Path) -> None:
+    write(tmp_path, production={"domain": "monitoring.example.org", "https": "0.0.0.0:8443"})
+    assert run("apply", "--url", "http://grafana-1:3000").exit_code == 0
+    assert asked == ["http://grafana-1:3000 as monitoring.example.org"]
 
 
 def test_the_differences_come_first_and_passwords_once(run: Command, grafana: Fake, asked: list[str]) -> None:

@@ -56,7 +56,7 @@ def test_what_is_made_is_what_programs_read(tmp_path: Path) -> None:
     )
     assert secret(there, "redis-bridge-url") == f"redis://bridge:{bridge}@10.1.2.3:6379/0"
     assert json.loads(secret(there, "redis-exporter-passwords")) == {
-        "redis://monitoring@10.1.2.3:6379": secret(there, "redis-exporter-password")
+        f"redis://{name}10.1.2.3:6379": secret(there, "redis-exporter-password") for name in ("", "monitoring@")
     }
     acl = secret(there, "redis-users.acl").splitlines()
     assert [line.split()[1] for line in acl] == ["default", "grafana", "monitoring", "bridge", "admin"]
