@@ -6,7 +6,7 @@ conf=$1
 program=${NGINX_PROGRAM:-nginx}
 poll=${POLL:-10}
 folder=$(dirname "$conf")
-audit_limit=$((50 * 1024 * 1024)) # bytes; then a new file is begun
+limit=$((50 * 1024 * 1024)) # bytes of a log; then a new file is begun
 audit_files=20
 
 say() { printf 'door: %s\n' "$*" >&2; }
@@ -37,9 +37,17 @@ tell_expiry() {
     fi
 }
 
-turn_audit_over() {
+too_long() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -gt "$limit" ]; }
+
+# Of who did what many files are kept, of mere numbers the last.
+turn_logs_over() {
     audit=$(sed -n 's/^access_log "\(.*audit\.json\)".*/\1/p' "$folder/log.conf")
-    [ "$(stat -c %s "$audit" 2>/dev/null || echo 0)" -gt "$audit_limit" ] || return 0
+    responses=${audit%/*}/responses.json
+    if too_long "$responses"; then
+        mv "$responses" "$responses.old"
+        kill -USR1 "$nginx"
+    fi
+    too_long "$audit" || return 0
     mv "$audit" "${audit%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
     kill -USR1 "$nginx"
     ls -1 "${audit%.json}"-*.json | sort -r | tail -n "+$audit_files" | while read -r old; do rm -f "$old"; done
@@ -49,7 +57,7 @@ watch() {
     known=$1
     told=
     while sleep "$poll"; do
-        turn_audit_over
+        turn_logs_over
         now=$(seen)
         if [ "$now" != "$known" ]; then
             known=$now

@@ -75,7 +75,6 @@ _OURS = (
     "X-Frame-Options",
 )
 _TWO_YEARS = 63_072_000
-_HTTPS = "443"
 # Quotes, and the signs that nginx would take for its own.
 _UNSAFE = frozenset("\"'\\$;{}")
 
@@ -121,14 +120,19 @@ def files(config: Config, places: Places, out: Path, source: str) -> dict[str, s
 
 
 def public_address(config: Config) -> str:
-    """What stands after https:// in people's browsers: the name, and the port where it is not the usual one."""
-    production = config.production
-    assert production is not None  # noqa: S101 -- as above
-    said = urlsplit(config.grafana.url or "")
-    if said.hostname == production.domain:
-        return said.netloc  # a load balancer may listen elsewhere than nginx
-    port = production.https.rpartition(":")[2]
-    return production.domain if port == _HTTPS else f"{production.domain}:{port}"
+    """What stands after https:// in people's browsers: the name, and the port where it is not the usual one.
+
+    Raises RenderError when `grafana.url` has another name than the door.
+    """
+    assert config.production is not None  # noqa: S101 -- as above
+    said = urlsplit(config.grafana_url)
+    if (said.scheme, said.hostname) != ("https", config.production.domain):
+        raise RenderError(
+            f"grafana.url is {config.grafana_url} and production.domain {config.production.domain}: people would be "
+            "sent to a name that nginx does not answer to; leave grafana.url out, or begin it with "
+            f"https://{config.production.domain}"
+        )
+    return said.netloc
 
 
 def nginx_path(path: Path) -> str:

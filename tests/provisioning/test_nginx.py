@@ -105,18 +105,26 @@ def test_no_location_forgets_what_is_blanked_for_grafana() -> None:
         assert "proxy_set_header" not in block or hidden, block
 
 
+def config(https: str, url: str | None) -> Config:
+    return Config(targets=Targets(), production=Production(**SMALLEST, https=https), grafana=Grafana(url=url))
+
+
 @pytest.mark.parametrize(
     ("https", "url", "expected"),
     [
         ("0.0.0.0:443", None, "monitoring.example.org"),
         ("0.0.0.0:8443", None, "monitoring.example.org:8443"),
         ("0.0.0.0:8443", "https://monitoring.example.org", "monitoring.example.org"),
-        ("0.0.0.0:443", "https://elsewhere.example.org", "monitoring.example.org"),
     ],
 )
 def test_the_address_that_people_type(https: str, url: str | None, expected: str) -> None:
-    config = Config(targets=Targets(), production=Production(**SMALLEST, https=https), grafana=Grafana(url=url))
-    assert public_address(config) == expected
+    assert public_address(config(https, url)) == expected
+
+
+@pytest.mark.parametrize("url", ["https://elsewhere.example.org", "http://monitoring.example.org"])
+def test_grafana_may_not_have_another_name_than_the_door(url: str) -> None:
+    with pytest.raises(RenderError, match=r"leave grafana\.url out"):
+        public_address(config("0.0.0.0:443", url))
 
 
 @pytest.mark.parametrize("bad", ['/srv/a"b', "/srv/$x", "/srv/a;b", "/srv/{x}", "/srv/a\nb", "/srv/a\\b"])

@@ -169,3 +169,16 @@ def test_after_a_kill_it_starts_again_and_ends_when_told_to(door: Door) -> None:
         assert client.get("/public/x.js").status_code == 200, "its own socket was left behind"
     door.process.terminate()
     assert door.process.wait(10) == 0
+
+
+def test_a_log_that_grows_is_begun_anew_and_none_of_it_is_lost(door: Door) -> None:
+    with door.client() as client:
+        client.post("/api/folders")
+        until(lambda: "/api/folders" in door.audit_log.read_text(), "the log to be written")
+        with door.audit_log.open("ab") as log:
+            log.write(b"\n" * (51 << 20))
+        until(lambda: list(door.folder.glob("audit-*.json")), "the log to be put aside")
+        until(lambda: client.post("/api/teams").is_success and "/api/teams" in door.audit_log.read_text(), "a new one")
+    [old] = door.folder.glob("audit-*.json")
+    assert "/api/folders" in old.read_text()
+    assert '{"status":200}' in (door.folder / "responses.json").read_text()
