@@ -18,6 +18,7 @@ from provisioning.config.targets import SYSTEMS
 ROOMS = {
     "init": "provisioning.init.cli",
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
+    "deploy": "compose.deploy.cli",
     "render": "provisioning.render.cli",
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",

@@ -100,6 +100,7 @@ ALLOWED = {
         "provisioning.config",
         "provisioning.grafana",
         "provisioning.render",
+        "provisioning.secrets",
     ),
 }
 SERVERS = ("aiohttp.web", "http.server")

@@ -131,7 +131,7 @@ class _Given:
         self._secrets = secrets
         self._out = out
         self._rendered = rendered
-        self._named = {path: re.compile(rf"{re.escape(str(path))}(?![A-Za-z0-9._/-])") for path in _paths(config)}
+        self._named = {path: re.compile(rf"{re.escape(str(path))}(?![A-Za-z0-9._/-])") for path in named_files(config)}
         self._secret = re.compile(rf"{re.escape(str(secrets))}/[A-Za-z0-9._-]+")
 
     def to(self, reads: Reads) -> dict[str, Any]:
@@ -159,22 +159,22 @@ class _Given:
         yield from (path for path, pattern in self._named.items() if pattern.search(text))
 
     def _files_of(self, section: str) -> Iterator[Path]:
-        for path in _paths(getattr(self._config, section)):
+        for path in named_files(getattr(self._config, section)):
             yield path
             if path == self._config.exporter.web_config_file:
                 yield from _in_web_config(path)
 
 
-def _paths(value: object) -> Iterator[Path]:
+def named_files(value: object) -> Iterator[Path]:
     """Every file that a part of the configuration names."""
     if isinstance(value, Path):
         yield value
     elif isinstance(value, BaseModel):
         for _, inner in value:
-            yield from _paths(inner)
+            yield from named_files(inner)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _paths(inner)
+            yield from named_files(inner)
 
 
 def _in_web_config(path: Path) -> Iterator[Path]:

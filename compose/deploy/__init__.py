@@ -1,0 +1,1 @@
+"""A production installation on this host: looked at before it starts, started, stopped."""

@@ -1,0 +1,137 @@
+"""`cluster-ai deploy`: the stack in containers on this host."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from compose.deploy import engine, preparing
+from compose.deploy.findings import Finding, findings
+from compose.deploy.preparing import Host, PrepareError
+from provisioning.config.command import command as own_name
+from provisioning.config.load import ConfigError
+
+_FAILED, _NOTHING_RUNS = 1, 3
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("cluster-ai.yml"),
+    show_default=True,
+    help="The cluster-ai.yml; secrets, data and backups lie beside it.",
+)
+
+
+@click.group()
+def deploy() -> None:
+    """Run the stack in containers on this host, behind nginx where the file has `production`.
+
+    Without `production` it is the stack of those who change this project, on loopback.
+    """
+
+
+@deploy.command()
+@_config
+def check(config: Path) -> None:
+    """Say what is unsafe or will not work on this host, before anything starts.
+
+    Each finding is one line: error or warning, what it is, and what to do. Exit code 0 when nothing keeps the stack
+    from starting, 1 when something does.
+    """
+    with _saying_why():
+        sys.exit(_tell(_findings(preparing.host(config))))
+
+
+@deploy.command()
+@_config
+@click.option("--wait", default=600, show_default=True, metavar="SECONDS", help="Longest wait for all to be healthy.")
+def up(config: Path, wait: int) -> None:
+    """Make what is missing, look at this host, start or change what must be, and wait until all is healthy.
+
+    That is: secrets and folders, rendered files, `deploy check`, containers, people and folders in Grafana. A second
+    time it changes only what changed in cluster-ai.yml, in secrets, or by a new version.
+    """
+    with _saying_why():
+        there = preparing.host(config)
+        for line in preparing.prepare(there):
+            click.echo(line)
+        if _tell(_findings(there)):
+            sys.exit(_FAILED)
+        start = there.compose
+        status = engine.run([*start, "up", "--detach", "--wait", "--wait-timeout", str(wait), "--remove-orphans"])
+        if status:
+            click.echo(f"not all is well: `{own_name()} deploy status` says what", err=True)
+            sys.exit(_FAILED)
+        if there.production:
+            sys.exit(_people(there))
+
+
+@deploy.command()
+@_config
+def down(config: Path) -> None:
+    """Stop and remove the containers. Everything that lasts is in the folder and stays."""
+    with _saying_why():
+        there = preparing.host(config)
+        sys.exit(engine.run([*there.compose, "--profile", "*", "down", "--remove-orphans"]))
+
+
+@deploy.command()
+@_config
+def status(config: Path) -> None:
+    """Show each container.
+
+    Exit code 0 when all are well, 1 when one is not, 3 when none is there.
+    """
+    with _saying_why():
+        rows = engine.containers(preparing.host(config).compose)
+        if not rows:
+            click.echo(f"nothing runs; `{own_name()} deploy up` starts it", err=True)
+            sys.exit(_NOTHING_RUNS)
+        click.echo(f"{'SERVICE':<20}{'STATE':<12}HEALTH")
+        for row in rows:
+            click.echo(f"{row.service:<20}{row.state:<12}{row.health}")
+        sys.exit(0 if all(row.well for row in rows) else _FAILED)
+
+
+@deploy.command(context_settings={"ignore_unknown_options": True})
+@_config
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)
+def compose(config: Path, arguments: Sequence[str]) -> None:
+    """Call `docker compose` for this installation: `deploy compose logs nginx`, `deploy compose restart redis`."""
+    with _saying_why():
+        sys.exit(engine.run([*preparing.host(config).compose, *arguments]))
+
+
+def _findings(there: Host) -> list[Finding]:
+    return findings(there.config, preparing.facts(there))
+
+
+def _tell(found: Sequence[Finding]) -> int:
+    for finding in found:
+        click.echo(str(finding), err=finding.fatal)
+    fatal = sum(finding.fatal for finding in found)
+    if not fatal:
+        click.echo("nothing on this host keeps the stack from starting")
+    return _FAILED if fatal else 0
+
+
+def _people(there: Host) -> int:
+    """Brings people, teams and folders into Grafana, from a container that reaches it."""
+    applied = ["grafana", "apply", "--config", str(there.file), "--url", "http://grafana-1:3000"]
+    password = ["--password-file", str(there.folder / "secrets/grafana-admin-password")]
+    terminal = [] if sys.stdout.isatty() else ["--no-TTY"]
+    return engine.run([*there.compose, "run", "--rm", *terminal, "admin", *applied, *password])
+
+
+@contextmanager
+def _saying_why() -> Iterator[None]:
+    """Ends with one line on what is wrong in place of a traceback."""
+    try:
+        yield
+    except (ConfigError, PrepareError, engine.EngineError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(_FAILED)

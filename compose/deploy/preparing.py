@@ -1,0 +1,127 @@
+"""Makes an installation ready to start: folders, secrets, certificate, rendered files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from compose.deploy import engine
+from compose.deploy.facts import Facts, gather
+from compose.deploy.findings import missing
+from provisioning.checked import load_checked
+from provisioning.config.model import Config
+from provisioning.render import RenderError, make_secrets, render
+from provisioning.render.containers import named_files
+from provisioning.render.production_places import in_containers
+from provisioning.secrets import looking, making
+from provisioning.secrets.installation import installation
+
+_DATA = ("prometheus", "alertmanager", "textfile", "sms-bridge")
+_PRODUCTION_DATA = ("postgres", "redis", "nginx", "certificates", "webroot", "letsencrypt")
+_DEV_DATA = ("grafana",)
+_READ_BY_NOBODY = "textfile"
+"""node-exporter reads it, which runs as a user that may read nothing else."""
+
+
+class PrepareError(Exception):
+    """It cannot be made ready; `str()` says why in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One installation on this host."""
+
+    file: Path
+    config: Config
+    """As it stands in the file."""
+
+    @property
+    def folder(self) -> Path:
+        """Where all of it lies."""
+        return self.file.parent
+
+    @property
+    def production(self) -> bool:
+        """Whether it is to be exposed."""
+        return self.config.production is not None
+
+    @property
+    def compose(self) -> list[str]:
+        """What a call of Compose for it begins with."""
+        return engine.command(self.folder, production=self.production)
+
+
+def host(file: Path) -> Host:
+    """That of a cluster-ai.yml. Raises ConfigError."""
+    file = file.absolute()
+    return Host(file, load_checked(file).config)
+
+
+def prepare(there: Host) -> Iterator[str]:
+    """Does it, and says what it does. Raises PrepareError."""
+    try:
+        _folders(there)
+        config, places = in_containers(there.config, there.folder)
+        if there.production:
+            yield from (f"made {path}" for path in making.init(installation(there.file)))
+            yield from _own_certificate(there)
+        else:
+            yield from (f"made {path}" for path in make_secrets(places))
+        changed = render(config, there.folder / "rendered", places=places, source=there.file.name)
+    except (RenderError, making.SecretsError) as error:
+        raise PrepareError(str(error)) from None
+    except OSError as error:
+        raise PrepareError(f"cannot make {error.filename or there.folder}: {error.strerror}") from None
+    yield f"rendered {len(changed)} files" if changed else "nothing to render"
+
+
+def facts(there: Host) -> Facts:
+    """What there is to be said of this host and of the installation on it."""
+    found = replace(gather(there.config, there.folder), missing=missing(named_files(there.config)))
+    if there.config.production is None:
+        return found
+    made = installation(there.file)
+    problem = looking.folder_problem(made)
+    bad = [(row.name, row.problem) for row in looking.look(made) if row.problem]
+    certificate = there.config.production.certificate
+    has = (there.folder / "data/certificates/fullchain.pem").exists()
+    return replace(
+        found,
+        secrets=(*([("secrets", problem)] if problem else []), *bad),
+        certificate=has or certificate.acme is not None or certificate.cert_file is not None,
+    )
+
+
+def _folders(there: Host) -> None:
+    kinds = (*_DATA, *(_PRODUCTION_DATA if there.production else _DEV_DATA))
+    for path in (there.folder / "data", there.folder / "backups", *(there.folder / "data" / name for name in kinds)):
+        path.mkdir(mode=0o700, exist_ok=True)
+    (there.folder / "data" / _READ_BY_NOBODY).chmod(0o755)
+
+
+def _own_certificate(there: Host) -> Iterator[str]:
+    """Puts the operator's own certificate where nginx reads it, when it is another."""
+    assert there.config.production is not None  # noqa: S101 -- the caller's promise
+    certificate = there.config.production.certificate
+    if certificate.cert_file is None or certificate.key_file is None:
+        return
+    for source, name in ((certificate.key_file, "privkey.pem"), (certificate.cert_file, "fullchain.pem")):
+        target = there.folder / "data/certificates" / name
+        if not source.exists():
+            continue  # `check` says so
+        data = source.read_bytes()
+        if not target.exists() or target.read_bytes() != data:
+            _replace(target, data)
+            yield f"took {source} for nginx"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).rename(path)

@@ -1,0 +1,223 @@
+"""The commands, with a `docker` that writes down how it was called."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from compose.deploy import cli, preparing
+from compose.deploy.findings import Finding
+from provisioning.cli import main
+from tests.compose.installation import PRODUCTION, TARGETS
+
+DOCKER = """\
+#!/bin/sh
+echo "$@" >> {calls}
+case "$*" in
+  "info --format {{{{json .}}}}") echo '{info}' ;;
+  "compose version --short") echo 2.36.0 ;;
+  *"ps --all --format json") cat {rows} ;;
+  *) exit {status} ;;
+esac
+"""
+INFO = json.dumps({"ServerVersion": "28.2.2", "DockerRootDir": "/"})
+
+
+class Docker:
+    def __init__(self, folder: Path) -> None:
+        self.calls = folder / "calls"
+        self.rows = folder / "rows"
+        self.rows.write_text("")
+        self.program = folder / "docker"
+        self.will()
+
+    def will(self, *, info: str = INFO, status: int = 0) -> None:
+        text = DOCKER.format(calls=self.calls, info=info, rows=self.rows, status=status)
+        self.program.write_text(text)
+        self.program.chmod(0o755)
+
+    def runs(self, *containers: tuple[str, str, str]) -> None:
+        lines = [json.dumps({"Service": name, "State": state, "Health": health}) for name, state, health in containers]
+        self.rows.write_text("".join(f"{line}\n" for line in lines))
+
+    def asked(self, what: str) -> list[str]:
+        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
+        return [line for line in lines if what in line]
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return Docker(folder)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "host"
+    (folder / "ours").mkdir(parents=True)
+    (folder / "ours/token").write_text("a-token")
+    (folder / "cluster-ai.yml").write_text(TARGETS + PRODUCTION)
+    return folder / "cluster-ai.yml"
+
+
+@pytest.fixture
+def good_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "findings", lambda *_: [])
+
+
+def deploy(file: Path, *arguments: str) -> Result:
+    name, *rest = arguments
+    return CliRunner().invoke(main, ["deploy", name, "--config", str(file), *rest])
+
+
+@pytest.mark.usefixtures("good_host")
+def test_up_makes_everything_that_is_missing_and_starts_it(docker: Docker, file: Path) -> None:
+    result = deploy(file, "up")
+    assert result.exit_code == 0, result.output
+    folder = file.parent
+    assert (folder / "rendered/compose.yml").exists()
+    assert stat.S_IMODE((folder / "secrets/postgres-password").stat().st_mode) == 0o600
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder / "data").iterdir()}
+    assert modes.pop("textfile") == 0o755
+    assert {"postgres", "redis", "prometheus", "alertmanager"} <= modes.keys()
+    assert set(modes.values()) == {0o700}
+    [started] = docker.asked(" up ")
+    assert f"--env-file {folder}/rendered/compose.env" in started
+    assert "docker-compose.prod.yml" in started
+    assert started.endswith("up --detach --wait --wait-timeout 600 --remove-orphans")
+    [applied] = docker.asked("grafana apply")
+    assert "run --rm --no-TTY admin grafana apply" in applied
+
+
+@pytest.mark.usefixtures("good_host", "docker")
+def test_a_second_time_makes_nothing(file: Path) -> None:
+    assert "made " in deploy(file, "up").output
+    again = deploy(file, "up").output
+    assert "made " not in again
+    assert "nothing to render" in again
+
+
+@pytest.mark.usefixtures("good_host")
+def test_what_does_not_become_healthy_is_said(docker: Docker, file: Path) -> None:
+    docker.will(status=1)
+    result = deploy(file, "up")
+    assert result.exit_code == 1
+    assert "not all is well: " in result.output
+    assert not docker.asked("grafana apply")
+
+
+def test_nothing_starts_on_a_host_that_is_not_safe(docker: Docker, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, minor = Finding("bad", "this is bad", "mend it"), Finding("minor", "this is not", "look", fatal=False)
+    monkeypatch.setattr(cli, "findings", lambda *_: [bad, minor])
+    for name in ("check", "up"):
+        result = deploy(file, name)
+        assert result.exit_code == 1
+        assert "error: bad: this is bad; mend it\n" in result.output
+        assert "warning: minor: this is not; look\n" in result.output
+    assert not docker.asked(" up ")
+
+
+@pytest.mark.usefixtures("docker")
+def test_warnings_keep_nothing_from_starting(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "findings", lambda *_: [Finding("minor", "this is not", "look", fatal=False)])
+    result = deploy(file, "check")
+    assert result.exit_code == 0
+    assert "nothing on this host keeps the stack from starting" in result.output
+
+
+def test_check_finds_what_is_missing_before_the_first_start(docker: Docker, file: Path) -> None:
+    docker.will(info=json.dumps({"ServerErrors": ["Cannot connect to the Docker daemon"]}))
+    (file.parent / "ours/token").unlink()
+    result = deploy(file, "check")
+    assert result.exit_code == 1
+    assert "error: docker-missing: Cannot connect to the Docker daemon; install Docker Engine" in result.output
+    assert "error: secret-bad: postgres-password: missing; `cluster-ai secrets init` makes" in result.output
+    assert f"error: file-missing: {file.parent}/ours/token cannot be read" in result.output
+    assert "error: certificate-missing" in result.output
+
+
+def test_the_stack_of_those_who_change_it_has_no_door(docker: Docker, file: Path, good_host: None) -> None:
+    file.write_text(TARGETS)
+    assert deploy(file, "up").exit_code == 0
+    [started] = docker.asked(" up ")
+    assert "docker-compose.dev.yml" in started
+    assert (file.parent / "secrets/grafana-admin-password").exists()
+    assert not (file.parent / "data/postgres").exists()
+    assert not docker.asked("grafana apply")
+
+
+@pytest.mark.parametrize(
+    ("containers", "code"),
+    [
+        ([("nginx", "running", "healthy"), ("redis", "running", "healthy")], 0),
+        ([("nginx", "running", "healthy"), ("redis", "running", "unhealthy")], 1),
+        ([("nginx", "running", "starting")], 1),
+        ([("nginx", "exited", "")], 1),
+        ([], 3),
+    ],
+)
+def test_status_says_whether_all_is_well(
+    containers: list[tuple[str, str, str]], code: int, docker: Docker, file: Path
+) -> None:
+    docker.runs(*containers)
+    result = deploy(file, "status")
+    assert result.exit_code == code
+    for name, state, health in containers:
+        assert f"{name:<20}{state:<12}{health}\n" in result.output
+
+
+def test_down_removes_what_any_profile_started(docker: Docker, file: Path) -> None:
+    assert deploy(file, "down").exit_code == 0
+    [stopped] = docker.asked(" down ")
+    assert stopped.endswith("--profile * down --remove-orphans")
+
+
+def test_compose_is_called_with_the_files_of_the_installation(docker: Docker, file: Path) -> None:
+    docker.will(status=7)
+    assert deploy(file, "compose", "logs", "--tail", "5", "nginx").exit_code == 7
+    [called] = docker.asked("logs")
+    assert called.endswith(f"--file {file.parent}/rendered/compose.yml logs --tail 5 nginx")
+
+
+def test_without_docker_each_command_says_so(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("status", "down"):
+        result = deploy(file, name)
+        assert result.exit_code == 1
+        assert "docker" in result.output
+        assert "Traceback" not in result.output
+
+
+@pytest.mark.usefixtures("good_host", "docker")
+def test_ones_own_certificate_is_taken_and_a_new_one_too(file: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (file.parent / name).write_text(f"the first {name}")
+    file.write_text(f"{file.read_text()}  certificate: {{cert_file: cert.pem, key_file: key.pem}}\n")
+    assert f"took {file.parent}/cert.pem for nginx" in deploy(file, "up").output
+    taken = file.parent / "data/certificates/fullchain.pem"
+    assert taken.read_text() == "the first cert.pem"
+    assert stat.S_IMODE((file.parent / "data/certificates/privkey.pem").stat().st_mode) == 0o600
+    assert "took " not in deploy(file, "up").output
+    (file.parent / "cert.pem").write_text("the second")
+    assert deploy(file, "up").exit_code == 0
+    assert taken.read_text() == "the second"
+
+
+def test_a_bad_file_is_said_with_its_line(file: Path) -> None:
+    file.write_text("targets: {}\nproduction: {domian: x}\n")
+    result = deploy(file, "check")
+    assert result.exit_code == 1
+    assert f"{file}:2: " in result.output
+
+
+def test_a_folder_that_cannot_be_made_is_said(file: Path) -> None:
+    (file.parent / "data").write_text("in the way")
+    with pytest.raises(preparing.PrepareError, match=r"cannot make .*data"):
+        list(preparing.prepare(preparing.host(file)))
