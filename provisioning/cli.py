@@ -19,6 +19,7 @@ ROOMS = {
     "init": "provisioning.init.cli",
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
     "deploy": "compose.deploy.cli",
+    "certificates": "compose.certificates.cli",
     "render": "provisioning.render.cli",
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",
