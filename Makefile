@@ -19,7 +19,7 @@ SHELL := bash
 help:
 	@echo 'make run        start everything on this machine; without a cluster-ai.yml, a demo'
 	@echo 'make test       run the tests'
-	@echo 'make check      lint and check types'
+	@echo 'make check      lint, check types and workflows'
 	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
 	@echo 'make coverage   run the tests and say which lines of exporter/ they leave out; fails below 95 %'
 	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
@@ -66,6 +66,8 @@ check: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/zizmor --quiet --offline --no-progress .github
+	@if command -v actionlint >/dev/null; then actionlint; fi
 
 # Prometheus, promtool and their like, where the tests find them: from PATH, or fetched and unpacked, never installed.
 tools: $(VENV)/.dev
