@@ -171,13 +171,16 @@ class _Maker:
         silent = [interval for interval in known.silent if interval in self._intervals]
         some = not set(severities) >= known.alert.values.get("severity", set(SEVERITIES))
         again = self._config.notifications.timing.repeat_sms
+        incident = _OF_HOSTS if known.alert.values.get("system") == _HOSTS.values["system"] else _OF_TARGETS
+        # An alert of its own: it would else be told as soon as another of that target, mended since, has waited. Even
+        # the same one that comes back also waits, as well as Alertmanager can.
+        waits = {key: format_duration(step.after) for key in ("group_wait", "group_interval")} if step else {}
         return {
             "receiver": name,
             **({"matchers": [one_of("severity", severities)]} if some else {}),
             "continue": True,
             **({"repeat_interval": format_duration(again)} if telling.means == "sms" else {}),
-            # A new alert of an old incident also waits, as well as Alertmanager can.
-            **({key: format_duration(step.after) for key in ("group_wait", "group_interval")} if step else {}),
+            **({"group_by": ["alertname", *incident], **waits} if step else {}),
             **({"mute_time_intervals": silent} if silent else {}),
         }
 

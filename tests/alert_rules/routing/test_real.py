@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -143,6 +144,25 @@ def test_who_does_not_acknowledge_is_followed_by_others(mail: MailServer, bridge
     assert bridge.posts[-1][2]["receiver"] == "eva by sms after 6s"
     assert subjects(mail.mails) == ["[CRITICAL] lab: not acknowledged for 6s: DaskSchedulerDown is the matter"]
     assert "Nobody acknowledged this within 6s" in mail.mails[0].body("plain")
+
+
+def test_a_new_alert_waits_although_another_of_its_target_has_waited(bridge: Bridge, tmp_path: Path) -> None:
+    config = lab(QUICK + "routes: [{to: [ana], by: [sms], escalate: [{after: 6s, to: [eva], by: [sms]}]}]\n")
+    clock = DOWN | {"target": "clock"}
+
+    def told(who: str, text: str) -> bool:
+        return any(path.endswith(who) and text in json.dumps(post) for path, _, post in bridge.posts)
+
+    with running(tmp_path, config, bridge=bridge.port) as real:
+        real.fire(DOWN, clock)
+        wait_for(lambda: told("ana", "DaskSchedulerDown"), real.log)
+        real.mend(DOWN)
+        real.fire(BLOCKED)
+        wait_for(lambda: told("ana", "DaskSchedulerLoopBlocked"), real.log)
+        wait_for(lambda: told("eva", '"clock"'), real.log)  # six seconds after the first two began
+        real.mend(BLOCKED)
+        wait_for(lambda: told("ana", "resolved"), real.log)
+        assert not told("eva", '"main"')
 
 
 def test_when_an_acknowledgement_lapses_they_are_told_again(mail: MailServer, tmp_path: Path) -> None:
