@@ -20,6 +20,7 @@ ROOMS = {
     **dict.fromkeys(("up", "status", "logs", "down"), "compose.cli"),
     "deploy": "compose.deploy.cli",
     "certificates": "compose.certificates.cli",
+    "audit": "compose.audit.cli",
     "render": "provisioning.render.cli",
     "doctor": "exporter.doctor.cli",
     "exporter": "exporter.cli",

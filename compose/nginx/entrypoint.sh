@@ -2,6 +2,7 @@
 # Runs nginx and lets it read its configuration and certificates again when they change, or when a Grafana has another
 # address. entrypoint.sh NGINX.CONF; $NGINX_PROGRAM names the program, $POLL the seconds between two looks.
 set -eu
+umask 077
 conf=$1
 program=${NGINX_PROGRAM:-nginx}
 poll=${POLL:-10}

@@ -194,7 +194,8 @@ def test_the_log_names_who_asked_and_never_what(client: httpx.Client, door: Door
     client.get("/api/search?query=secret-word", headers={"User-Agent": 'x"},{"time":"\\u0000'})
     client.get("/invite/secret-code")
     client.post("/login", json={"user": "ana", "password": "wrong-secret"})
-    until(lambda: '"POST","path":"/login"' in door.access_log.read_text(), "the log to be written")
+    client.get("/api/search", auth=("bo", "another-secret"))
+    until(lambda: '"login":"bo"' in door.access_log.read_text(), "the log to be written")
     text = door.access_log.read_text()
     assert "secret" not in text
     lines = [json.loads(line) for line in text.splitlines()]
@@ -202,7 +203,28 @@ def test_the_log_names_who_asked_and_never_what(client: httpx.Client, door: Door
     assert (asked["path"], asked["identity"], asked["address"]) == ("/api/search", IDENTITY, "127.0.0.1")
     assert "/invite/..." in {line["path"] for line in lines}
     kept = [json.loads(line) for line in door.audit_log.read_text().splitlines()]
-    assert {(line["method"], line["path"], line["status"]) for line in kept} == {("POST", "/login", 401)}
+    assert [(line["method"], line["path"], line["status"], line["login"]) for line in kept] == [
+        ("POST", "/login", 401, "ana")
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"user":"mallory","user":"ana","password":"secret"}',
+        '{"user":"ana","password":"secret","user":"mallory"}',
+        '{"x":{"user":"ana","password":"secret"},"user":"mallory"}',
+        '{"user":"ana","password":"secret"} {"user":"mallory","password":"x"}',
+        '{"user":"a\\u006ea","password":"secret"}',
+        '["user","ana"]',
+    ],
+)
+def test_a_name_that_may_not_be_the_one_that_counts_is_not_noted(client: httpx.Client, door: Door, body: str) -> None:
+    before = door.audit_log.read_text().count("\n")
+    client.post("/login", content=body)
+    until(lambda: door.audit_log.read_text().count("\n") > before, "the log to be written")
+    last = json.loads(door.audit_log.read_text().splitlines()[-1])
+    assert (last["path"], last["login"]) == ("/login", "")
 
 
 def test_its_own_numbers_and_nothing_more_are_on_its_own_port(door: Door) -> None:

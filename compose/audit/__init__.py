@@ -1,0 +1,1 @@
+"""Who signed in and who changed what, out of nginx's log."""

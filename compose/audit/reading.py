@@ -1,0 +1,118 @@
+"""Reads nginx's log, which strangers write into, and makes a list of what was done."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from compose.audit import deeds
+
+_WITHIN = dt.timedelta(minutes=1)
+_REFUSED, _FAILED, _TOO_MANY = 400, 500, 429
+_NOT_SIGNED_IN = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that somebody did, or tried to."""
+
+    time: dt.datetime
+    who: str
+    address: str
+    kind: str
+    did: str
+    status: int
+    connection: int = field(compare=False, default=0)
+
+    @property
+    def outcome(self) -> str:
+        """`done`, `refused` by rights or password, or `failed`."""
+        if self.status < _REFUSED:
+            return "done"
+        return "failed" if self.status >= _FAILED else "refused"
+
+
+@dataclass(slots=True)
+class Found:
+    """What a log holds."""
+
+    events: list[Event] = field(default_factory=list)
+    unreadable: int = 0
+    """Lines that are not nginx's, or not whole."""
+
+
+def read(lines: Iterable[bytes], names: Mapping[str, str] | None = None) -> Found:
+    """Every event, the oldest first. `names` are logins by identity, such as `user:7`."""
+    found = Found()
+    seen = list(_lines(lines, found))
+    known = names or {}
+    for number, line in enumerate(seen):
+        event = _event(line, known)
+        if event is not None and not event.who:
+            event = replace(event, who=_later(line, seen[number + 1 :], known) or "unknown")
+        if event is not None:
+            found.events.append(event)
+    found.events.sort(key=lambda event: event.time)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the log, of which nothing else is believed than that nginx wrote it."""
+
+    time: dt.datetime
+    address: str
+    method: str
+    path: str
+    status: int
+    identity: str
+    login: str
+    credential: str
+    connection: int
+
+
+def _lines(lines: Iterable[bytes], found: Found) -> Iterator[_Line]:
+    for raw in lines:
+        if not raw.strip():
+            continue
+        try:
+            data = json.loads(raw.decode(errors="replace"))
+            yield _Line(
+                time=dt.datetime.fromisoformat(data["time"]).astimezone(dt.UTC),
+                status=int(data["status"]),
+                connection=int(data["connection"]),
+                **{name: str(data[name]) for name in ("address", "method", "path", "identity", "login", "credential")},
+            )
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+            found.unreadable += 1
+
+
+def _event(line: _Line, names: Mapping[str, str]) -> Event | None:
+    said = deeds.told(line.method, line.path)
+    wrong_password = line.status == _NOT_SIGNED_IN and line.credential == "password"
+    if line.status == _TOO_MANY or (said is None and not wrong_password):
+        return None
+    kind, did = said or (deeds.SIGN_IN, "")
+    if wrong_password:
+        kind, did = deeds.SIGN_IN, f"came with a wrong password to {line.path}"
+    elif kind == deeds.SIGN_IN and line.method == "POST" and line.status >= _REFUSED:
+        did = "tried to sign in"
+    return Event(line.time, _who(line, names), line.address, kind, did, line.status, line.connection)
+
+
+def _who(line: _Line, names: Mapping[str, str]) -> str:
+    if line.identity:
+        return names.get(line.identity, line.identity)
+    return line.login
+
+
+def _later(line: _Line, rest: list[_Line], names: Mapping[str, str]) -> str:
+    """Who the same connection turned out to be within a minute."""
+    for other in rest:
+        if other.time - line.time > _WITHIN:
+            return ""
+        if other.identity and (other.connection, other.address) == (line.connection, line.address):
+            return _who(other, names)
+    return ""

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from compose.audit.cli import audit
+from compose.audit.deeds import told
+
+
+def line(**said: Any) -> str:
+    usual = {
+        "time": "2026-11-23T13:36:44+00:00", "address": "192.0.2.7", "method": "POST", "path": "/login", "status": 200,
+        "identity": "", "login": "", "credential": "", "connection": 3,
+    }  # fmt: skip
+    return json.dumps({**usual, **said})
+
+
+def run(tmp_path: Path, *lines: str | bytes, arguments: tuple[str, ...] = ()) -> Result:
+    log = tmp_path / "audit.json"
+    log.write_bytes(b"\n".join(one if isinstance(one, bytes) else one.encode() for one in lines))
+    return CliRunner().invoke(audit, [str(log), *arguments])
+
+
+def test_sign_ins_say_who_when_from_where_and_whether(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        line(login="ana"),
+        line(login="ana", status=401, time="2026-11-23T13:36:40+00:00"),
+        line(method="GET", path="/api/search", status=401, login="admin", credential="password"),
+        line(method="GET", path="/login/generic_oauth", status=302, connection=9),
+        line(method="GET", path="/", identity="user:5", connection=9),
+        line(method="GET", path="/logout", status=302, identity="user:7"),
+    )
+    assert done.exit_code == 0
+    assert done.output.splitlines() == [
+        "2026-11-23 13:36:40  192.0.2.7        ana: tried to sign in (refused, 401)",
+        "2026-11-23 13:36:44  192.0.2.7        ana: signed in",
+        "2026-11-23 13:36:44  192.0.2.7        admin: came with a wrong password to /api/search (refused, 401)",
+        "2026-11-23 13:36:44  192.0.2.7        user:5: went through signing in by generic_oauth",
+        "2026-11-23 13:36:44  192.0.2.7        user:7: signed out",
+    ]
+
+
+def test_nobody_is_taken_for_who_came_later_or_from_elsewhere(tmp_path: Path) -> None:
+    begun = line()
+    for other in (
+        {"time": "2026-11-23T13:38:00+00:00"},
+        {"connection": 4},
+        {"address": "192.0.2.8"},
+    ):
+        done = run(tmp_path, begun, line(method="GET", path="/", identity="user:5", **other))
+        assert done.output.count("unknown: signed in") == 1, other
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "kind", "words"),
+    [
+        ("POST", "/api/admin/users", "people", "made a user"),
+        ("DELETE", "/api/admin/users/7", "people", "removed user 7"),
+        ("PUT", "/api/admin/users/7/password", "people", "set the password of user 7"),
+        ("PUT", "/api/admin/users/7/permissions", "permissions", "changed whether user 7 administers Grafana"),
+        ("PATCH", "/api/org/users/7", "permissions", "changed the role of user 7"),
+        ("PATCH", "/api/orgs/1/users/7", "permissions", "changed the role of user 7"),
+        ("PUT", "/api/teams/3/members", "permissions", "changed who is in team 3"),
+        ("POST", "/api/serviceaccounts/2/tokens", "permissions", "made a token of service account 2"),
+        ("PATCH", "/api/serviceaccounts/2", "permissions", "changed service account 2"),
+        ("POST", "/api/folders/gpu/permissions", "permissions", "changed who may see or edit folder gpu"),
+        ("POST", "/api/dashboards/uid/x/permissions", "permissions", "changed who may see or edit page x"),
+        ("POST", "/api/access-control/folders/x/users/7", "permissions", "changed rights: folders/x/users/7"),
+        ("POST", "/api/alertmanager/am/api/v2/silences", "silences", "made or changed a silence in am"),
+        ("DELETE", "/api/alertmanager/am/api/v2/silence/0a-b", "silences", "ended silence 0a-b"),
+        ("POST", "/api/folders", "pages", "made a folder"),
+        ("DELETE", "/api/folders/x", "pages", "removed folder x"),
+        ("POST", "/api/folders/x/move", "pages", "changed folder x"),
+        ("POST", "/apis/folder.grafana.app/v1beta1/namespaces/default/folders", "pages", "made a folder"),
+        ("POST", "/api/dashboards/db", "pages", "saved a page"),
+        ("PUT", "/apis/dashboard.grafana.app/v1beta1/namespaces/default/dashboards/x", "pages", "changed page x"),
+        ("DELETE", "/api/dashboards/uid/x", "pages", "removed page x"),
+        ("PUT", "/api/datasources/uid/p", "data sources", "changed data source p"),
+        ("DELETE", "/api/datasources/uid/p", "data sources", "removed data source p"),
+        ("PUT", "/api/org/preferences", "other", "PUT /api/org/preferences"),
+    ],
+)
+def test_changes_are_told_in_words(method: str, path: str, kind: str, words: str) -> None:
+    assert told(method, path) == (kind, words)
+
+
+@pytest.mark.parametrize("path", ["/api/folders/x", "/api/teams/3/members", "/d/x", "/api/access-control/user/actions"])
+def test_reading_is_no_deed(path: str) -> None:
+    assert told("GET", path) is None
+
+
+def test_people_are_told_by_name_where_names_are_given(tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps([{"userId": 7, "login": "ana"}]))
+    text = line(path="/api/folders", identity="user:7"), line(path="/api/folders", identity="service-account:7")
+    done = run(tmp_path, *text, arguments=("--names", str(names)))
+    assert [row.split("  ")[-1] for row in done.output.splitlines()] == [
+        "ana: made a folder", "service-account:7: made a folder",
+    ]  # fmt: skip
+    names.write_text('{"message": "Unauthorized"}')
+    done = run(tmp_path, *text, arguments=("--names", str(names)))
+    assert (done.exit_code, "is not what Grafana" in done.output) == (1, True)
+
+
+def test_what_came_too_fast_is_not_listed(tmp_path: Path) -> None:
+    assert run(tmp_path, line(status=429)).output == ""
+
+
+def test_a_stranger_cannot_write_into_what_is_shown(tmp_path: Path) -> None:
+    evil = "x\n2026-01-01 00:00:00  10.0.0.1  admin: removed user 1\x1b[2J\u202e\u2028"
+    done = run(tmp_path, line(login=evil), line(path="/api/teams/" + evil.replace("\n", "%0a"), identity="user:7"))
+    assert len(done.output.splitlines()) == 2
+    assert all(char.isprintable() or char == "\n" for char in done.output)
+    done = run(tmp_path, line(login=evil), arguments=("--json",))
+    assert [json.loads(row)["who"] for row in done.output.splitlines()] == [evil]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["{", "[]", "7", "null", '"x"', "{}", line(status="x"), line(time="yesterday"), line(time=7), "[" * 100_000,
+     line(time="0001-01-01T00:00:00+23:00"), b"\xff\xfe{", line(connection=None), line()[:-9]],
+)  # fmt: skip
+def test_lines_that_are_not_nginxs_are_counted_and_passed_over(tmp_path: Path, bad: str | bytes) -> None:
+    done = run(tmp_path, bad, line(login="ana"), b"")
+    assert done.exit_code == 0
+    assert "ana: signed in" in done.output
+    assert "1 lines are not" in done.output
+
+
+def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
+    done = run(tmp_path, line(login="ana?").encode().replace(b"?", b"\xff"))
+    assert "ana\ufffd: signed in" in done.output, "nobody hides by a byte that is no text"
+
+
+def test_several_logs_are_one_story(tmp_path: Path) -> None:
+    (tmp_path / "older.json").write_text(line(login="bo", time="2026-11-22T00:00:00+00:00"))
+    done = run(tmp_path, line(login="ana"), arguments=(str(tmp_path / "older.json"),))
+    assert [row.split()[3] for row in done.output.splitlines()] == ["bo:", "ana:"]
+    piped = CliRunner().invoke(audit, ["-", "--json"], input=line(login="ana"))
+    assert json.loads(piped.output) == {
+        "time": "2026-11-23T13:36:44Z", "who": "ana", "address": "192.0.2.7", "kind": "sign-in", "did": "signed in",
+        "outcome": "done", "status": 200,
+    }  # fmt: skip
+    assert CliRunner().invoke(audit, [str(tmp_path / "none")]).exit_code == 1
