@@ -11,6 +11,7 @@ from dashboards.build import HOME
 from provisioning.config.addresses import ANY_ADDRESS, dial_address
 from provisioning.config.grafana import GRAFANA_LANGUAGES
 from provisioning.config.model import Config, Services
+from provisioning.render import logs
 from provisioning.render.files import header
 from provisioning.render.ini_path import ini_path
 from provisioning.render.places import Places
@@ -65,6 +66,7 @@ def datasources(config: Config, places: Places) -> dict[str, Any]:
     sources = [_prometheus(config.services, places)]
     if places.alertmanager:
         sources.append(_alertmanager(config.services))
+    sources += logs.datasources(config, places)
     return {"apiVersion": 1, "prune": True, "datasources": sources}
 
 

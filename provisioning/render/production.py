@@ -6,13 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from provisioning.config.model import Config
-from provisioning.render import certbot, nginx, postgres, prometheus_production, redis
+from provisioning.render import certbot, logs, nginx, postgres, prometheus_production, redis
 from provisioning.render.places import Places
 
 Part = Callable[[Config, Places, Path, str], dict[str, str]]
 """Given the configuration, the places, the folder written into and what to edit instead: texts by their path in it."""
 
-PARTS: tuple[Part, ...] = (nginx.files, postgres.files, redis.files, prometheus_production.files, certbot.files)
+PARTS: tuple[Part, ...] = (
+    nginx.files,
+    postgres.files,
+    redis.files,
+    prometheus_production.files,
+    certbot.files,
+    logs.files,
+)
 
 
 def files(config: Config, places: Places, out: Path, source: str) -> dict[Path, str]:

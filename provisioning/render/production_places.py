@@ -33,8 +33,11 @@ class ProductionPlaces:
     redis_exporter: str = "redis-exporter:9121"
     nginx_exporter: str = "nginx-exporter:9113"
     nginx_log_exporter: str = "nginx-log-exporter:3903"
+    gpu_exporter: str = "gpu-exporter:9835"
     blackbox: str = "blackbox:9115"
     loki: str = "loki:3100"
+    loki_data: Path = Path("/loki")
+    """Where its image keeps what it is given."""
     alloy: str = "alloy:12345"
     faro: str = "alloy:12347"
     certificates: Path
@@ -53,6 +56,11 @@ class ProductionPlaces:
     def letsencrypt(self) -> Path:
         """What certbot keeps for itself: its account and every certificate it was given."""
         return self.certificates.with_name("letsencrypt")
+
+    @property
+    def alloy_socket(self) -> Path:
+        """Where Docker hands over what containers say."""
+        return self.certificates.with_name("alloy") / "containers.sock"
 
     @property
     def textfiles(self) -> Path:

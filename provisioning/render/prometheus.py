@@ -17,7 +17,7 @@ from provisioning.config.hosts import is_this_machine, this_machine
 from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS, HostTarget
 from provisioning.render.places import Places
-from provisioning.render.prometheus_production import jobs
+from provisioning.render.prometheus_production import gpu_here, jobs
 
 Job = dict[str, Any]
 
@@ -175,7 +175,8 @@ def _hosts(config: Config, places: Places) -> list[Job]:
     if places.node_exporter and not listed:
         own = this_machine(config, places.local_host)
         node.insert(0, {"targets": [dial_address(config.services.node_exporter)], "labels": {"host": own}})
-    gpu = [_host_group(host, host.gpu_exporter) for host in hosts if host.gpu_exporter]
+    gpu = [*gpu_here(config, places)]
+    gpu += [_host_group(host, host.gpu_exporter) for host in hosts if host.gpu_exporter]
     return [{"job_name": name, "static_configs": groups} for name, groups in (("node", node), ("gpu", gpu)) if groups]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioning.config.addresses import dial_address
+from provisioning.config.hosts import this_machine
 from provisioning.config.model import Config
 from provisioning.config.production import LETS_ENCRYPT, Production
 from provisioning.render.files import header, yaml_text
@@ -48,6 +49,15 @@ def jobs(config: Config, places: Places) -> list[Job]:
         _asked("door_outside", f"{config.grafana_url}{_ASKED}", there),
         *([_job("loki", there.loki), _job("alloy", there.alloy)] if config.production.logs else ()),
     ]
+
+
+def gpu_here(config: Config, places: Places) -> list[dict[str, Any]]:
+    """This machine's GPU exporter among those of job `gpu`, where it runs beside us."""
+    there = places.production
+    if config.production is None or there is None or not config.production.gpu:
+        return []
+    host = this_machine(config, places.local_host)
+    return [{"targets": [dial_address(there.gpu_exporter)], "labels": {"host": host}}]
 
 
 def files(config: Config, places: Places, out: Path, source: str) -> dict[str, str]:  # noqa: ARG001 -- as every part
