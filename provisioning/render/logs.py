@@ -1,7 +1,7 @@
 """Loki and Alloy: where every container's log is kept for seven days, and how it gets there.
 
-Docker hands each container's lines to Alloy through a socket in the installation's folder, with the service as their tag. Nobody
-is given Docker's own socket, and no log is read from Docker's folders, for which one would have to be root.
+Docker hands each container's lines to Alloy through a socket in the installation's folder, with the service as their
+tag. Nobody is given Docker's own socket, and no log is read from Docker's folders, which would take root.
 What browsers report of Grafana's pages comes by nginx.
 """
 
