@@ -1,4 +1,4 @@
-"""`python -m benchmarks [encoding|ollama|dask|fleet|alerts|pages|proxy ...]`: measure and print tables of Markdown."""
+"""`python -m benchmarks [encoding|ollama|dask|fleet|alerts|pages|proxy|door ...]`: measures, in tables of Markdown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import sys
 from collections.abc import Callable
 
-from benchmarks import alerts, dask, encoding, fleet, ollama, pages, proxy
+from benchmarks import alerts, dask, door, encoding, fleet, ollama, pages, proxy
 from benchmarks.table import Table
 
 _PARTS: dict[str, Callable[[], list[Table]]] = {
@@ -18,6 +18,7 @@ _PARTS: dict[str, Callable[[], list[Table]]] = {
     "alerts": alerts.measure,
     "pages": pages.measure,
     "proxy": proxy.measure,
+    "door": door.measure,
 }
 
 

@@ -9,11 +9,12 @@ from contextlib import closing
 
 import pytest
 
-from benchmarks import dask, encoding, proxy
+from benchmarks import dask, door, encoding, proxy
 from benchmarks.processes import Client, exporter, stand_in
 from benchmarks.streams import Streams, connect, request, whole
 from benchmarks.table import Row, Table
 from exporter.native import PrefixFilter
+from tests.standins import nginx_server
 
 
 def test_the_exporter_understands_the_stand_ins():
@@ -63,3 +64,19 @@ def test_streams_through_the_proxy_are_counted_and_timed():
                     assert pieces == 5
                     assert begin < first < time.perf_counter()
             assert our.rss() > 10
+
+
+@pytest.mark.skipif(nginx_server.find() is None, reason="no nginx with brotli; `make tools` unpacks it")
+@pytest.mark.parametrize("wrk", [True, False])
+def test_pages_and_files_come_through_the_door(monkeypatch, wrk):
+    found = door.wrk() if wrk else None
+    if wrk and found is None:
+        pytest.skip("there is no wrk")
+    replaced = {"_ROUNDS": 1, "_PAGES": 20, "_RUN": 1, "wrk": lambda: found, "_fetch_wrk": lambda: None}
+    for name, value in replaced.items():
+        monkeypatch.setattr(door, name, value)
+    pages, files = door.measure()
+    assert [row.what for row in pages.rows][:2] == ["direct, median", "the door adds, median"]
+    assert files.title.endswith("(wrk)" if wrk else "there is no wrk)")
+    assert [row.what for row in files.rows] == ["direct", "door"]
+    assert all("a second and core" in row.value for row in files.rows)
