@@ -30,6 +30,7 @@ ROOMS = {
     "dashboards": "dashboards.cli",
     "grafana": "provisioning.grafana.cli",
     "secrets": "provisioning.secrets.cli",
+    "backup": "compose.backup.cli",
 }
 DEFAULT_FILE = Path("cluster-ai.yml")
 

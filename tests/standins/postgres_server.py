@@ -132,15 +132,28 @@ class Postgres:
 @contextlib.contextmanager
 def running(*lines: str, redis: str | None = None) -> Iterator[Postgres]:
     """A PostgreSQL for a new installation, whose file has `lines` under `production`; or the test is skipped."""
-    bin_folder = programs()
-    if os.geteuid() == 0 and (shutil.which("setpriv") is None or not _everybodys(bin_folder)):
+    with folder() as new:
+        write(new, *lines)
+        with of(new, redis) as server:
+            yield server
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """One for an installation; not pytest's, which `nobody` may not enter."""
+    with tempfile.TemporaryDirectory(prefix="cluster-ai-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def of(folder: Path, redis: str | None = None) -> Iterator[Postgres]:
+    """A new PostgreSQL for the installation in that folder, or the test is skipped."""
+    if os.geteuid() == 0 and (shutil.which("setpriv") is None or not _everybodys(programs())):
         pytest.skip("PostgreSQL does not run as root, and `nobody` cannot run the one there is")
-    # Not in pytest's folder, which `nobody` may not enter.
-    with tempfile.TemporaryDirectory(prefix="cluster-ai-") as name, with_programs():
-        folder = Path(name)
-        folder.chmod(0o755)
+    with with_programs():
         (folder / "postgres").mkdir()
-        there = installation(write(folder, *lines), postgres=f"127.0.0.1:{free_port()}", redis=redis)
+        there = installation(folder / "cluster-ai.yml", postgres=f"127.0.0.1:{free_port()}", redis=redis)
         parts = replace(there.parts, postgres_socket=folder / "postgres")
         there = replace(there, parts=parts, places=replace(there.places, production=parts))
         init(there)

@@ -1,0 +1,157 @@
+"""Brings an installation back from a backup: its files, then its database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from compose.backup import archive, database
+from compose.backup.archive import PIECE
+from compose.backup.making import OUTSIDE
+from compose.backup.manifest import DATABASE, BackupError, Manifest
+from provisioning.config.secrets import SecretError
+from provisioning.secrets.database import AwayError, DatabaseError, query
+from provisioning.secrets.installation import Installation
+
+Say = Callable[[str], None]
+_INSIDE = "files/"
+_LOOK = 1.0  # s between looks whether PostgreSQL answers
+
+
+@dataclass(slots=True)
+class Plan:
+    """What the files of a backup would do here."""
+
+    manifest: Manifest
+    new: list[Path] = field(default_factory=list)
+    """Are not there."""
+    same: list[Path] = field(default_factory=list)
+    other: list[Path] = field(default_factory=list)
+    """Are there with other contents."""
+
+
+def files(file: Path, identity: Path, folder: Path, *, overwrite: bool, dry_run: bool, say: Say) -> Plan:
+    """Writes the files of a backup into the installation's folder, after all of the backup was found to be true.
+
+    Raises BackupError; what is there with other contents is a reason, unless `overwrite`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".restoring-") as name:  # on the same disk
+            taken, manifest = _unpack(file, identity, Path(name), folder)
+            plan = Plan(manifest)
+            for target, piece in taken.items():
+                _kind(plan, target, piece).append(target)
+            _tell(plan, folder, say)
+            if plan.other and not overwrite:
+                raise BackupError(
+                    f"nothing was changed: {len(plan.other)} files are here with other contents; see --overwrite"
+                )
+            if not dry_run:
+                for target in (*plan.new, *plan.other):
+                    _arrive(taken[target], target, folder)
+    except OSError as error:
+        raise BackupError(f"cannot write {error.filename or folder}: {error.strerror}") from None
+    return plan
+
+
+def grafana(
+    there: Installation, file: Path, identity: Path, *, overwrite: bool, dry_run: bool, patience: float, say: Say
+) -> None:
+    """Puts the backup's database in the place of Grafana's, once PostgreSQL answers. Raises BackupError."""
+    manifest = archive.check(file, identity)
+    tables = manifest.contents.tables
+    say(f"database: {len(tables)} tables with {sum(table.rows for table in tables.values())} rows")
+    try:
+        _wait(there, patience)
+        if not database.is_empty(there) and not overwrite:
+            raise BackupError(
+                f"nothing was changed: PostgreSQL at {there.parts.postgres} has a database; see --overwrite"
+            )
+        if dry_run:
+            return
+        if database.replace(there, file, identity, manifest):
+            say(f"the database that was there is now called {database.REPLACED}, until the next restore")
+    except (DatabaseError, SecretError) as error:
+        raise BackupError(str(error)) from None
+    say("the database holds what was saved")
+
+
+def _wait(there: Installation, patience: float) -> None:
+    end = time.monotonic() + patience
+    while True:
+        try:
+            query(database.superuser(there), "postgres", "SELECT 1")
+        except AwayError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_LOOK)
+        else:
+            return
+
+
+def _unpack(file: Path, identity: Path, scratch: Path, folder: Path) -> tuple[dict[Path, Path], Manifest]:
+    """The files as they are to be, by where they go."""
+    taken: dict[Path, Path] = {}
+
+    def take(name: str, content: IO[bytes], mode: int) -> None:
+        if name.startswith(DATABASE):
+            return
+        target = _target(name, folder)
+        piece = scratch / str(len(taken))
+        descriptor = os.open(piece, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as out:
+            while data := content.read(PIECE):
+                out.write(data)
+            os.fchmod(descriptor, mode & 0o777)
+            out.flush()
+            os.fsync(descriptor)
+        taken[target] = piece
+
+    manifest = archive.read(file, identity, take)
+    return taken, manifest
+
+
+def _target(name: str, folder: Path) -> Path:
+    """Where a part goes; a name that leads anywhere else is refused."""
+    if ".." not in Path(name).parts:
+        if name.startswith(_INSIDE):
+            return folder / name.removeprefix(_INSIDE)
+        if name.startswith(f"{OUTSIDE}/"):
+            return Path(name.removeprefix(OUTSIDE))
+    raise BackupError(f"{name} has no place in a backup")
+
+
+def _kind(plan: Plan, target: Path, piece: Path) -> list[Path]:
+    if not target.exists():
+        return plan.new
+    return plan.same if target.read_bytes() == piece.read_bytes() else plan.other
+
+
+def _tell(plan: Plan, folder: Path, say: Say) -> None:
+    made = plan.manifest
+    by = f"cluster-ai {made.version} from PostgreSQL {made.server}"
+    say(f"backup of {made.name}, {made.made:%Y-%m-%d %H:%M} UTC, made by {by}")
+    say(f"files in {folder}: {len(plan.new)} new, {len(plan.same)} as they are, {len(plan.other)} overwritten")
+    for path in plan.other:
+        say(f"  overwrites {path}")
+    for path in plan.new:
+        if not path.is_relative_to(folder):
+            say(f"  writes {path}")
+
+
+def _arrive(piece: Path, target: Path, folder: Path) -> None:
+    for parent in reversed(target.parents):
+        if parent.is_relative_to(folder) and parent != folder:
+            parent.mkdir(mode=0o700, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_relative_to(folder):
+        piece.replace(target)
+    else:  # another disk, perhaps
+        target.write_bytes(piece.read_bytes())
+        target.chmod(piece.stat().st_mode)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from compose.backup import daemon, work
+from compose.backup.daemon import PAUSE, Daemon
+from compose.backup.making import FOLDER
+from compose.backup.manifest import BackupError, file_name
+from compose.backup.state import State, load, save
+from provisioning.secrets.installation import Installation
+from tests.provisioning.secrets.installed import installed
+
+SUNDAY = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
+
+
+@dataclass
+class Played:
+    """A daemon whose clock and work are the test's."""
+
+    there: Installation
+    now: datetime = SUNDAY
+    watch: float = 0.0
+    done: list[str] = field(default_factory=list)
+    failing: str = ""
+
+    def __post_init__(self) -> None:
+        (self.there.folder / FOLDER).mkdir()
+        self.daemon = Daemon(self.there, lambda: self.now, lambda: self.watch)
+
+    def backup(self, there: Installation, now: datetime, _say: work.Say) -> Path:
+        return self._do("backup", there.folder / FOLDER / file_name(now))
+
+    def verify(self, there: Installation, now: datetime, _say: work.Say) -> Path:
+        path = self._do("test", there.folder / FOLDER / "x")
+        (there.folder / FOLDER / "x").unlink()
+        save(there, State(verified=now.timestamp(), well=True))
+        return path
+
+    def _do(self, what: str, path: Path) -> Path:
+        self.done.append(f"{what} {self.now:%a %H:%M}")
+        if self.failing == what:
+            raise BackupError("it does not work")
+        path.touch()
+        return path
+
+    def after(self, **time: float) -> list[str]:
+        """What was done when so much time has passed, looked at every minute."""
+        end = self.now + timedelta(**time)
+        self.done.clear()
+        while self.now < end:
+            self.now += timedelta(minutes=1)
+            self.watch += 60
+            self.daemon.look()
+        return self.done
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
+    one = Played(installed(tmp_path))
+    monkeypatch.setattr(daemon.work, "backup", one.backup)
+    monkeypatch.setattr(daemon.work, "verify", one.verify)
+    return one
+
+
+def test_a_week(played: Played) -> None:
+    assert played.after(minutes=1) == ["backup Sun 02:01", "test Sun 02:01"]  # the first ones, at once
+    days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    expected = [f"backup {day} 02:30" for day in days] + ["test Sun 02:30"]
+    expected.insert(1, "test Sun 02:30")
+    assert played.after(days=7, hours=1) == expected
+
+
+def test_what_fails_is_tried_again_after_a_pause(played: Played, caplog: pytest.LogCaptureFixture) -> None:
+    played.after(hours=1)
+    played.failing = "backup"
+    assert played.after(hours=24, minutes=30) == [
+        "backup Mon 02:30",
+        "backup Mon 02:45",
+        "backup Mon 03:00",
+        "backup Mon 03:15",
+        "backup Mon 03:30",
+    ]
+    assert PAUSE == 900
+    assert "backup failed: it does not work" in caplog.text
+    played.failing = ""
+    assert played.after(hours=1) == ["backup Mon 03:45"]
+
+
+def test_what_was_missed_is_caught_up_and_a_clock_set_back_does_no_harm(played: Played) -> None:
+    played.after(hours=1)
+    played.now += timedelta(days=10)
+    assert played.after(minutes=2) == ["backup Wed 03:01", "test Wed 03:01"]
+    played.now -= timedelta(days=5)
+    assert played.after(minutes=2) == ["backup Fri 03:03", "test Fri 03:03"]
+
+
+def test_after_a_bad_test_the_next_backup_is_tested(played: Played) -> None:
+    played.after(hours=1)
+    save(played.there, load(played.there).model_copy(update={"well": False}))
+    assert played.after(hours=23) == []
+    assert played.after(hours=1) == ["backup Mon 02:30", "test Mon 02:30"]
+
+
+def test_a_state_that_was_damaged_is_as_none(played: Played) -> None:
+    played.after(hours=1)
+    (played.there.folder / FOLDER / "state.json").write_text("{")
+    assert played.after(minutes=1) == ["test Sun 03:01"]
+
+
+def test_prometheus_is_told_of_a_first_backup_that_fails(tmp_path: Path) -> None:
+    there = installed(tmp_path, postgres="127.0.0.1:9")
+    with pytest.raises(BackupError):
+        work.backup(there, SUNDAY, lambda _line: None)
+    text = (tmp_path / "data/textfile/cluster-ai-backup.prom").read_text()
+    assert 'cluster_ai_backup_last_success_timestamp_seconds{name="grafana"} 0.0\n' in text
+    assert "verif" not in text  # nothing was tested, so nothing is told of a test
