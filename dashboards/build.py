@@ -18,6 +18,8 @@ PAGES = (
     *("dask", "worker", "ollama", "proxy", "openwebui", "runbooks"),
 )
 """The modules of `dashboards.pages` that are pages: the five of the product, then the details."""
+LOGS = "logs"
+"""The page of an installation that keeps logs; elsewhere there is nothing that it could ask."""
 NOT_COMMITTED = frozenset({"runbooks"})
 """Pages without a committed file: this one is the Markdown of `alert_rules/runbooks`, which reviews show as it is."""
 HOME = "dashboard"
@@ -25,11 +27,14 @@ HOME = "dashboard"
 FOLDER = Path(__file__).parent / "json"
 
 
-def documents(thresholds: Mapping[str, float] | None = None, language: str = ENGLISH) -> dict[str, dict[str, Any]]:
+def documents(
+    thresholds: Mapping[str, float] | None = None, language: str = ENGLISH, *, logs: bool = False
+) -> dict[str, dict[str, Any]]:
     """Each page by name, coloured by `thresholds` (the defaults when None) and in that language, as Grafana's JSON."""
     numbers = defaults() if thresholds is None else thresholds
+    names = (*PAGES, LOGS) if logs else PAGES
     with spoken(catalogue(language)):
-        return {name: watched.link(name, _module(name).page(numbers).document()) for name in PAGES}
+        return {name: watched.link(name, _module(name).page(numbers).document()) for name in names}
 
 
 def _module(name: str) -> ModuleType:
@@ -40,7 +45,7 @@ def texts() -> dict[Path, str]:
     """The committed files: sorted keys, so that a change in the code is the same change in the file."""
     return {
         FOLDER / f"{name}.json": json.dumps(page, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        for name, page in documents().items()
+        for name, page in documents(logs=True).items()
         if name not in NOT_COMMITTED
     }
 

@@ -50,6 +50,8 @@ def _target(target: dict[str, Any]) -> dict[str, Any]:
     if target["interval"]:
         kept["interval"] = target["interval"]
     kept["range"] = not kept["instant"]
+    if kept["datasource"]["type"] == "loki":
+        kept.pop("format", None)
     kept["editorMode"] = "code"
     return kept
 

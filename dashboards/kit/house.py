@@ -8,6 +8,8 @@ from typing import Any
 SCHEMA_VERSION = 42
 """Grafana 12.2's; a newer Grafana migrates from it when it loads a page."""
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+LOKI = {"type": "loki", "uid": "cluster-ai-loki"}
+"""The one that the render names so; there is at most one."""
 TAG = "cluster-ai"
 UID_PREFIX = "cluster-ai-"
 

@@ -10,5 +10,6 @@ from provisioning.render.files import json_text
 
 def texts(config: Config, source: str) -> dict[str, str]:
     """Each page's file by its name."""
-    made = documents(in_force(config.alerts.thresholds), config.grafana.language)
+    logs = config.production is not None and config.production.logs
+    made = documents(in_force(config.alerts.thresholds), config.grafana.language, logs=logs)
     return {f"{name}.json": json_text(page, source) for name, page in made.items()}

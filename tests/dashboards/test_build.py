@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_build_writes_what_changed_and_removes_what_is_no_page(folder: Path):
-    committed = set(build.PAGES) - build.NOT_COMMITTED
+    committed = {*build.PAGES, build.LOGS} - build.NOT_COMMITTED
     assert len(build.write()) == len(committed)
     assert build.write() == []
     (folder / "dashboard.json").write_text("{}")

@@ -52,7 +52,7 @@ def test_the_languages_are_those_of_the_configuration():
 def test_no_message_is_missing_and_none_is_left_over(language, monkeypatch):
     asking = Asking(catalogue(language))
     monkeypatch.setattr("dashboards.build.catalogue", lambda _language: asking)
-    documents(language=language)
+    documents(language=language, logs=True)
     alerts = set(runbooks.names())  # titles of the runbooks, which are in English
     assert asking.asked - set(asking) - alerts == set(), f"say these in dashboards/texts/{language}.yml"
     assert set(asking) - asking.asked == set(), f"nobody asks for these in dashboards/texts/{language}.yml any more"
