@@ -26,7 +26,9 @@ from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 PANELS = {panel["title"]: panel["targets"][0]["expr"] for panel in documents(logs=True)[LOGS]["panels"]}
-DOOR = '{{"time":"2026-11-23T14:00:00+00:00","address":"203.0.113.9","method":"{}","path":"{}","status":{},"agent":"me"}}'
+DOOR = (
+    '{{"time":"2026-11-23T14:00:00+00:00","address":"203.0.113.9","method":"{}","path":"{}","status":{},"agent":"me"}}'
+)
 # A line that is an error and one that is none, as each part writes them.
 LINES = {
     ("nginx", "stdout"): (
