@@ -29,6 +29,8 @@ IMAGES = {
     "blackbox": "prom/blackbox-exporter:v0.28.0",
     "certbot": "certbot/certbot:v5.7.0",
     "gpu-exporter": "utkuozdemir/nvidia_gpu_exporter:1.15.1",
+    "loki": "grafana/loki:3.7.7",
+    "alloy": "grafana/alloy:v1.19.2",
     "backup": f"cluster-ai-backup:{VERSION}",
 }
 """What each kind of container is made from."""

@@ -20,7 +20,7 @@ from provisioning.secrets import looking, making
 from provisioning.secrets.installation import installation
 
 _DATA = ("prometheus", "alertmanager", "textfile", "sms-bridge")
-_PRODUCTION_DATA = ("postgres", "redis", "nginx", "certificates", "webroot", "letsencrypt")
+_PRODUCTION_DATA = ("postgres", "redis", "nginx", "certificates", "webroot", "letsencrypt", "loki", "alloy")
 _DEV_DATA = ("grafana",)
 _READ_BY_NOBODY = "textfile"
 """node-exporter reads it, which runs as a user that may read nothing else."""

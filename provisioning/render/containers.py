@@ -51,6 +51,7 @@ COMMON = {
     "alertmanager": Reads(rendered=("alertmanager.yml", "alertmanager")),
     "sms-bridge": Reads(sections=("notifications",), secrets=("sms-bridge-token",)),
     "ollama-proxy": Reads(sections=("targets",)),
+    "node-exporter": Reads(),
 }
 PRODUCTION = {
     "nginx": Reads(followed=("nginx",)),
@@ -59,14 +60,27 @@ PRODUCTION = {
     "postgres-exporter": Reads(secrets=("postgres-exporter-password",)),
     "redis-exporter": Reads(secrets=("redis-exporter-passwords",)),
     "sms-bridge": Reads(sections=("notifications",), secrets=("sms-bridge-token", "redis-bridge-url")),
+    "nginx-exporter": Reads(),
     "certbot": Reads(rendered=("certbot",)),
+    "gpu-exporter": Reads(),
+    "loki": Reads(rendered=("loki.yml",)),
+    "alloy": Reads(rendered=("alloy",)),
     "nginx-log-exporter": Reads(rendered=("mtail",)),
     "blackbox": Reads(rendered=("blackbox.yml",)),
     "backup": Reads(sections=tuple(Config.model_fields), every_secret=True),
 }
 
-OPTIONAL = {"sms-bridge": "sms", "ollama-proxy": "proxy", "certbot": "acme", "gpu-exporter": "gpu"}
+OPTIONAL = {
+    "sms-bridge": "sms",
+    "ollama-proxy": "proxy",
+    "certbot": "acme",
+    "gpu-exporter": "gpu",
+    "loki": "logs",
+    "alloy": "logs",
+}
 """Services that run when their profile is asked for."""
+_KEEPS_LOGS = {"loki", "alloy"}
+"""Their own would come back to them."""
 
 
 def files(config: Config, places: Places, out: Path, rendered: Mapping[Path, str], source: str) -> dict[Path, str]:
@@ -83,6 +97,9 @@ def files(config: Config, places: Places, out: Path, rendered: Mapping[Path, str
             raise RenderError(f"{path} cannot hold an installation: use letters, digits and the signs / . _ @ + -")
     given = _Given(config, places.secrets, folder, out, rendered)
     services = {name: given.to(reads) for name, reads in sorted(_services(config).items())}
+    if places.production is not None and config.production is not None and config.production.logs:
+        for name in services.keys() - _KEEPS_LOGS:
+            services[name]["logging"] = _to_alloy(name, places.production.alloy_socket)
     return {
         out / OVERLAY: yaml_text({"services": services}, source),
         out / VARIABLES: header(source) + "".join(f"{key}={value}\n" for key, value in _variables(config, folder)),
@@ -95,6 +112,7 @@ def profiles(config: Config) -> list[str]:
     if config.production is not None:
         wanted["acme"] = config.production.certificate.acme is not None
         wanted["gpu"] = config.production.gpu
+        wanted["logs"] = config.production.logs
         wanted |= {f"grafana-{number}": True for number in range(2, config.production.grafanas + 1)}
     return [name for name, there in wanted.items() if there]
 
@@ -187,6 +205,18 @@ def _in_web_config(path: Path) -> Iterator[Path]:
     for key, value in (tls if isinstance(tls, dict) else {}).items():
         if str(key).endswith("_file") and isinstance(value, str):
             yield path.parent / value
+
+
+def _to_alloy(name: str, socket: Path) -> dict[str, Any]:
+    """Docker waits for nobody here, and keeps a copy of its own for `docker compose logs`."""
+    options = {
+        "fluentd-address": f"unix://{socket}",
+        "fluentd-async": "true",
+        "fluentd-sub-second-precision": "true",
+        "fluentd-buffer-limit": "8192",
+        "tag": name,
+    }
+    return {"driver": "fluentd", "options": options}
 
 
 def _mount(path: Path) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def _value(found: re.Match[str], values: Mapping[str, str]) -> str:
 
 def _merged(old: Any, new: Any, key: str = "") -> Any:
     if isinstance(old, dict) and isinstance(new, dict):
-        return {
-            **old,
-            **{name: _merged(old[name], value, name) if name in old else value for name, value in new.items()},
-        }
+        if new.get("driver") not in {None, old.get("driver")}:  # options are one driver's
+            return new
+        both = {name: _merged(old[name], new[name], name) for name in old.keys() & new.keys()}
+        return {**old, **new, **both}
     if isinstance(old, list) and isinstance(new, list) and key in _ADDED:
         return [*old, *(entry for entry in new if entry not in old)]
     return new

@@ -14,7 +14,8 @@ from provisioning.cli import main
 from provisioning.config.load import load
 from provisioning.render import render
 from provisioning.render.production_places import in_containers
-from tests.compose.installation import EVERYTHING, PRODUCTION, TARGETS, installed
+from tests.compose.audit import problems
+from tests.compose.installation import EVERYTHING, PRODUCTION, TARGETS, installed, stack
 
 
 @pytest.fixture
@@ -142,11 +143,23 @@ def test_the_mark_of_a_service_changes_with_its_files_and_with_no_others(folder:
         (EVERYTHING, "sms,proxy,grafana-2,grafana-3"),
         (TARGETS, "proxy"),
         (TARGETS + PRODUCTION + "  gpu: true\n", "proxy,gpu"),
+        (TARGETS + PRODUCTION + "  logs: true\n", "proxy,logs"),
+        (TARGETS + PRODUCTION + "  certificate: {acme: {email: ops@example.org}}\n", "proxy,acme"),
     ],
 )
 def test_what_is_optional_runs_when_it_is_asked_for(text: str, wanted: str, tmp_path: Path) -> None:
     folder = installed(tmp_path / "host", text)
     assert f"COMPOSE_PROFILES={wanted}\n" in (folder / "rendered/compose.env").read_text()
+
+
+def test_with_logs_every_other_container_speaks_to_alloy(tmp_path: Path) -> None:
+    folder = installed(tmp_path / "host", EVERYTHING + "  logs: true\n")
+    services = overlay(folder)
+    told = {name: service["logging"]["options"] for name, service in services.items() if "logging" in service}
+    assert services.keys() - told.keys() == {"loki", "alloy"}
+    assert {options["fluentd-address"] for options in told.values()} == {f"unix://{folder}/data/alloy/containers.sock"}
+    assert all(name == options["tag"] for name, options in told.items())
+    assert problems(stack(folder), folder) == []
 
 
 def test_the_owner_of_the_folder_is_who_everything_runs_as(folder: Path) -> None:
