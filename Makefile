@@ -76,6 +76,7 @@ tools: $(VENV)/.dev
 	@$(BIN)/python -m tests.standins.nginx_server
 	@$(BIN)/python -m tests.standins.postgres_server
 	@$(BIN)/python -m tests.standins.acme
+	@$(BIN)/python -m tests.standins.exporters
 
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv
