@@ -109,7 +109,8 @@ def test_headers_on_every_answer(client: httpx.Client, path: str, status: int) -
 
 
 @pytest.mark.parametrize(
-    "bad", [b"GET / HTTP/9.9\r\n\r\n", b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+    "bad", [b"GET / HTTP/9.9\r\n\r\n", b"NONSENSE\r\n\r\n", b"GET / HTTP/1.1\r\nHost: evil.example\r\nContent-Length: x\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
             b"GET /" + b"x" * 17_000 + b" HTTP/1.1\r\n\r\n", b"TRACE / HTTP/1.1\r\nHost: %s\r\n\r\n" % DOMAIN.encode()],
 )  # fmt: skip
 def test_headers_on_what_is_no_request_at_all(door: Door, bad: bytes) -> None:
