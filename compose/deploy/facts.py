@@ -45,8 +45,10 @@ class Facts:
     """Bytes of disk, by the folder that will use them."""
     secrets: tuple[tuple[str, str], ...] = ()
     """Names of secrets and what is wrong with each."""
-    certificate: bool = True
-    """Whether nginx has a certificate to start with, or will be given one."""
+    unmade: int = 0
+    """How many secrets there are not yet."""
+    certificate: str = ""
+    """What is wrong with the operator's own."""
     running: bool = False
     """Whether our own nginx holds the ports."""
 

@@ -15,7 +15,7 @@ from provisioning.config.model import Config
 from provisioning.config.targets import SYSTEMS
 
 GIB = 1 << 30
-OLDEST_ENGINE = (20, 10)
+OLDEST_ENGINE = (25, 0)  # asks often how a container is while it starts
 OLDEST_COMPOSE = (2, 20)  # knows services that may be absent from those that wait for them
 LEAST_MEMORY = 2 * GIB
 LEAST_DISK = 5 * GIB
@@ -52,7 +52,7 @@ def _docker(_config: Config, facts: Facts) -> Iterator[Finding]:
         todo = "let this user run docker (group docker, or a rootless engine)" if denied else "install Docker Engine"
         yield Finding("docker-missing", docker.why or "Docker does not answer", todo)
     elif _version(docker.engine) < OLDEST_ENGINE:
-        yield Finding("docker-old", f"Docker {docker.engine} is older than 20.10", "install a newer Docker Engine")
+        yield Finding("docker-old", f"Docker {docker.engine} is older than 25.0", "install a newer Docker Engine")
     if docker.engine and not docker.compose:
         yield Finding("compose-missing", "there is no Compose plugin", "install docker-compose-plugin, 2.20 or newer")
     elif docker.compose and _version(docker.compose) < OLDEST_COMPOSE:
@@ -75,15 +75,13 @@ def _owner(_config: Config, facts: Facts) -> Iterator[Finding]:
 
 def _secrets(_config: Config, facts: Facts) -> Iterator[Finding]:
     for name, problem in facts.secrets:
-        yield Finding("secret-bad", f"{name}: {problem}", "`cluster-ai secrets init` makes what is missing")
+        yield Finding("secret-bad", f"{name}: {problem}", "`cluster-ai secrets list` shows them all")
+    if facts.unmade:
+        yield Finding("secrets-missing", f"{facts.unmade} are not there yet", "`deploy up` makes them", fatal=False)
     for path in facts.missing:
         yield Finding("file-missing", f"{path} cannot be read", "make it, or correct its path in cluster-ai.yml")
-    if not facts.certificate:
-        yield Finding(
-            "certificate-missing",
-            "nginx has no certificate to begin with",
-            "set production.certificate, or run `cluster-ai certificates make`",
-        )
+    if facts.certificate:
+        yield Finding("certificate-bad", facts.certificate, "correct production.certificate")
 
 
 def _ports(config: Config, facts: Facts) -> Iterator[Finding]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compose.certificates import placing
+from compose.certificates.program import CertificateError
 from compose.deploy import engine
 from compose.deploy.facts import Facts, gather
 from compose.deploy.findings import missing
@@ -67,11 +67,11 @@ def prepare(there: Host) -> Iterator[str]:
         config, places = in_containers(there.config, there.folder)
         if there.production:
             yield from (f"made {path}" for path in making.init(installation(there.file)))
-            yield from _own_certificate(there)
+            yield from placing.place(there.config, there.folder)
         else:
             yield from (f"made {path}" for path in make_secrets(places))
         changed = render(config, there.folder / "rendered", places=places, source=there.file.name)
-    except (RenderError, making.SecretsError) as error:
+    except (RenderError, CertificateError, making.SecretsError) as error:
         raise PrepareError(str(error)) from None
     except OSError as error:
         raise PrepareError(f"cannot make {error.filename or there.folder}: {error.strerror}") from None
@@ -84,15 +84,28 @@ def facts(there: Host) -> Facts:
     if there.config.production is None:
         return found
     made = installation(there.file)
-    problem = looking.folder_problem(made)
-    bad = [(row.name, row.problem) for row in looking.look(made) if row.problem]
-    certificate = there.config.production.certificate
-    has = (there.folder / "data/certificates/fullchain.pem").exists()
+    rows = looking.look(made)
+    bad = [(row.name, row.problem) for row in rows if row.problem and row.days is not None]
+    problem = looking.folder_problem(made) if made.secrets.exists() else None
     return replace(
         found,
-        secrets=(*([("secrets", problem)] if problem else []), *bad),
-        certificate=has or certificate.acme is not None or certificate.cert_file is not None,
+        secrets=(*([("the folder", problem)] if problem else []), *bad),
+        unmade=sum(row.days is None for row in rows),
+        certificate=_certificate(there),
     )
+
+
+def _certificate(there: Host) -> str:
+    """What is wrong with one of the operator's own; another is made by `up`, or by certbot."""
+    assert there.config.production is not None  # noqa: S101 -- the caller's promise
+    wanted = there.config.production.certificate
+    if wanted.cert_file is None or wanted.key_file is None:
+        return ""
+    try:
+        placing.check(there.config.production.domain, wanted.cert_file, wanted.key_file)
+    except CertificateError as error:
+        return str(error)
+    return ""
 
 
 def _folders(there: Host) -> None:
@@ -100,28 +113,3 @@ def _folders(there: Host) -> None:
     for path in (there.folder / "data", there.folder / "backups", *(there.folder / "data" / name for name in kinds)):
         path.mkdir(mode=0o700, exist_ok=True)
     (there.folder / "data" / _READ_BY_NOBODY).chmod(0o755)
-
-
-def _own_certificate(there: Host) -> Iterator[str]:
-    """Puts the operator's own certificate where nginx reads it, when it is another."""
-    assert there.config.production is not None  # noqa: S101 -- the caller's promise
-    certificate = there.config.production.certificate
-    if certificate.cert_file is None or certificate.key_file is None:
-        return
-    for source, name in ((certificate.key_file, "privkey.pem"), (certificate.cert_file, "fullchain.pem")):
-        target = there.folder / "data/certificates" / name
-        if not source.exists():
-            continue  # `check` says so
-        data = source.read_bytes()
-        if not target.exists() or target.read_bytes() != data:
-            _replace(target, data)
-            yield f"took {source} for nginx"
-
-
-def _replace(path: Path, data: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).rename(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner, Result
 from compose.deploy import cli, preparing
 from compose.deploy.findings import Finding
 from provisioning.cli import main
+from tests.certificates import Authority
 from tests.compose.installation import PRODUCTION, TARGETS
 
 DOCKER = """\
@@ -138,9 +140,20 @@ def test_check_finds_what_is_missing_before_the_first_start(docker: Docker, file
     result = deploy(file, "check")
     assert result.exit_code == 1
     assert "error: docker-missing: Cannot connect to the Docker daemon; install Docker Engine" in result.output
-    assert "error: secret-bad: postgres-password: missing; `cluster-ai secrets init` makes" in result.output
+    assert re.search(
+        r"^warning: secrets-missing: \d+ are not there yet; `deploy up` makes them$", result.output, re.MULTILINE
+    )
     assert f"error: file-missing: {file.parent}/ours/token cannot be read" in result.output
-    assert "error: certificate-missing" in result.output
+    assert not (file.parent / "secrets").exists()
+
+
+def test_check_says_which_secret_is_bad(docker: Docker, file: Path, good_host: None) -> None:
+    assert deploy(file, "up").exit_code == 0
+    (file.parent / "secrets/postgres-password").write_text("postgres")
+    (file.parent / "secrets/redis-users.acl").unlink()
+    seen = preparing.facts(preparing.host(file))
+    assert [name for name, _ in seen.secrets] == ["postgres-password"]
+    assert seen.unmade == 1
 
 
 def test_the_stack_of_those_who_change_it_has_no_door(docker: Docker, file: Path, good_host: None) -> None:
@@ -196,18 +209,26 @@ def test_without_docker_each_command_says_so(file: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("good_host", "docker")
-def test_ones_own_certificate_is_taken_and_a_new_one_too(file: Path) -> None:
-    for name in ("cert.pem", "key.pem"):
-        (file.parent / name).write_text(f"the first {name}")
+def test_ones_own_certificate_is_taken_when_it_is_good(file: Path) -> None:
+    authority = Authority("somebody")
+    authority.write_pair(file.parent, name="monitoring.example.org")
     file.write_text(f"{file.read_text()}  certificate: {{cert_file: cert.pem, key_file: key.pem}}\n")
-    assert f"took {file.parent}/cert.pem for nginx" in deploy(file, "up").output
-    taken = file.parent / "data/certificates/fullchain.pem"
-    assert taken.read_text() == "the first cert.pem"
-    assert stat.S_IMODE((file.parent / "data/certificates/privkey.pem").stat().st_mode) == 0o600
-    assert "took " not in deploy(file, "up").output
-    (file.parent / "cert.pem").write_text("the second")
+    assert preparing.facts(preparing.host(file)).certificate == ""
     assert deploy(file, "up").exit_code == 0
-    assert taken.read_text() == "the second"
+    taken = file.parent / "data/certificates/fullchain.pem"
+    assert taken.read_text() == (file.parent / "cert.pem").read_text()
+    authority.write_pair(file.parent, name="elsewhere.example.org")
+    result = deploy(file, "up")
+    assert result.exit_code == 1
+    assert "is not for monitoring.example.org" in result.output
+    assert "is not for monitoring.example.org" in preparing.facts(preparing.host(file)).certificate
+
+
+@pytest.mark.usefixtures("good_host", "docker")
+def test_without_one_an_authority_of_this_host_makes_it(file: Path) -> None:
+    assert "have people's browsers trust it" in deploy(file, "up").output
+    assert (file.parent / "data/certificates/fullchain.pem").exists()
+    assert "have people's" not in deploy(file, "up").output
 
 
 def test_a_bad_file_is_said_with_its_line(file: Path) -> None:
