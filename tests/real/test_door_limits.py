@@ -58,6 +58,7 @@ def flood(client: httpx.Client, method: str, path: str, times: int, **how: objec
         ("GET", "/api/search", BASIC, (101, 100 / 60)),
         ("POST", "/api/ds/query", BASIC, (101, 100 / 60)),
         ("GET", "/d/x", BASIC, (101, 100 / 60)),
+        ("GET", "/login", BASIC, (101, 100 / 60)),
         ("GET", "/d/x", {}, (201, 5)),
         ("POST", "/api/ds/query", {}, (601, 50)),
         ("POST", "/api/DS/QUERY", {}, (601, 50)),
