@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from provisioning.config.secrets import SecretError
 from provisioning.secrets.files import put, read
@@ -74,12 +75,11 @@ def reload(there: Installation, passwords: Sequence[str]) -> None:
     except ImportError:
         raise RedisError("it needs the redis library; install cluster-ai-dashboard[redis]") from None
     host, _, port = there.parts.redis.rpartition(":")
+    how: dict[str, Any] = {"username": "admin", "socket_timeout": _PATIENCE, "retry": None}
     refused: Exception | None = None
     for password in passwords:
         try:
-            with Redis(
-                host=host, port=int(port), username="admin", password=password, socket_timeout=_PATIENCE
-            ) as redis:
+            with Redis(host=host, port=int(port), password=password, **how) as redis:
                 redis.acl_load()
         except exceptions.AuthenticationError as error:
             refused = error

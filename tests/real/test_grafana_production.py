@@ -162,6 +162,15 @@ def test_a_new_database_gets_people_and_folders_from_the_file(running: Stack) ->
     assert in_database(running, "SELECT count(*) FROM dashboard WHERE uid = 'cluster-ai-dashboard'") == "1"
 
 
+def test_what_takes_the_place_of_another_secret_key(running: Stack) -> None:
+    """`secrets rotate grafana-secret-key` refuses, and names these two."""
+    with running.client() as admin:
+        admin.auth = ("admin", secret(running.there, "grafana-admin-password"))
+        for what, status in (("rotate-data-keys", 204), ("reencrypt-secrets", 200)):
+            assert admin.post(f"/api/admin/encryption/{what}").status_code == status
+        assert admin.get("/api/search").status_code == 200
+
+
 NAMES = ("postgres-password", "grafana-database-password", "postgres-exporter-password", "backup-database-password")
 
 
