@@ -21,7 +21,9 @@ from tests.standins.nginx_server import DOMAIN, Door
 pytestmark = [pytest.mark.real, pytest.mark.timeout(60)]
 HEAD = f"Host: {DOMAIN}\r\nConnection: close\r\n"
 CLOSED = (
-    "/metrics", "/debug/pprof/heap", "/render/d/x", "/api/live/push/x", "/api/snapshots", "/api/snapshots-delete/k",
+    "/metrics", "/debug/pprof/heap", "/render/d/x", "/api/live/push/x", "/api/live/pipeline/push/x",
+    "/swagger", "/openapi/v3", "/version",
+    "/api/dashboard/snapshots", "/api/snapshots", "/api/snapshots-delete/k",
     "/dashboard/snapshot/key", "/apis/dashboard.grafana.app/v0alpha1/namespaces/default/snapshots", "/api/public/x",
     "/api/gnet/plugins", "/api/plugins/x/install", "/api/plugin-proxy/x", "/api/admin/provisioning/dashboards/reload",
     "/api/admin/encryption/rotate-data-keys", "/api/admin/settings", "/public-dashboards/token",
