@@ -37,7 +37,8 @@ for image in "$@"; do
 done
 
 # The database cannot be led back once a newer Grafana has changed its tables; what was there before can be restored.
-backup=$(docker ps --quiet --filter label=com.docker.compose.service=backup | head -n 1)
+ours=label=com.docker.compose.project=cluster-ai
+backup=$(docker ps --quiet --filter "$ours" --filter label=com.docker.compose.service=backup | head -n 1)
 if [ -n "$backup" ]; then
   docker exec "$backup" cluster-ai backup now --config "$folder/cluster-ai.yml" || fail "no backup, no change"
 fi

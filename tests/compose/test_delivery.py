@@ -13,6 +13,7 @@ from compose.images import VERSION
 
 SCRIPT = Path(__file__).resolve().parents[2] / "compose/delivery/install.sh"
 DIGEST = f"sha256:{'ab' * 32}"
+LABEL = "label=com.docker.compose"
 IMAGE = f"cluster-ai=ghcr.io/example/cluster-ai@{DIGEST}"
 DOCKER = """\
 #!/bin/sh
@@ -94,7 +95,7 @@ def test_images_come_by_their_digest_then_a_backup_then_the_version(host: Host):
     assert host.done() == [
         f"docker pull --quiet ghcr.io/example/cluster-ai@{DIGEST}",
         f"docker tag ghcr.io/example/cluster-ai@{DIGEST} cluster-ai:1.1.0",
-        "docker ps --quiet --filter label=com.docker.compose.service=backup",
+        f"docker ps --quiet --filter {LABEL}.project=cluster-ai --filter {LABEL}.service=backup",
         f"docker exec 0123456789ab cluster-ai backup now --config {host.folder}/cluster-ai.yml",
         f"make --silent -C {host.source} .venv/.runtime",
         "deploy 1.1.0",
