@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from compose.images import IMAGES, VERSION
+from provisioning.config.load import load
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
@@ -116,6 +117,15 @@ def test_all_images_of_ours_are_built_verified_and_tried():
     assert set(re.search(r"for name in (.*); do", verify)[1].split()) == ours  # type: ignore[index]
     built = next(step for step in jobs("check")["containers"]["steps"] if "docker build" in step.get("run", ""))["run"]
     assert set(re.findall(r"--tag (\S+)", built)) == {f"{name}:{VERSION}" for name in ours}
+
+
+def test_what_is_tried_in_the_official_images_is_a_good_installation():
+    """And is asked where it answers."""
+    there = load(ROOT / ".github/try.yml").production
+    assert there is not None
+    run = next(step for step in jobs("check")["containers"]["steps"] if "smoke.sh" in step.get("run", ""))["run"]
+    assert f"smoke.sh https://{there.domain}:{there.https.rpartition(':')[2]} --insecure" in run
+    assert f"127.0.0.1 {there.domain}'" in run
 
 
 def test_renovate_reads_the_names_of_images_where_they_stand():
