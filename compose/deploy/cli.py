@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from compose.deploy import engine, preparing
+from compose.deploy import engine, preparing, restoring
 from compose.deploy.findings import Finding, findings
 from compose.deploy.preparing import Host, PrepareError
 from provisioning.config.command import command as own_name
@@ -56,18 +56,28 @@ def up(config: Path, wait: int) -> None:
     time it changes only what changed in cluster-ai.yml, in secrets, or by a new version.
     """
     with _saying_why():
-        there = preparing.host(config)
-        for line in preparing.prepare(there):
-            click.echo(line)
-        if _tell(_findings(there)):
-            sys.exit(_FAILED)
-        start = there.compose
-        status = engine.run([*start, "up", "--detach", "--wait", "--wait-timeout", str(wait), "--remove-orphans"])
-        if status:
-            click.echo(f"not all is well: `{own_name()} deploy status` says what", err=True)
-            sys.exit(_FAILED)
-        if there.production:
-            sys.exit(_people(there))
+        sys.exit(_up(config, wait))
+
+
+@deploy.command()
+@click.argument("backup", type=click.Path(path_type=Path, dir_okay=False))
+@_config
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File with the key that opens it.  [secrets/backup-identity, if it is here]",
+)
+@click.option("--overwrite", is_flag=True, help="Also what is here with other contents.")
+@click.option("--wait", default=600, show_default=True, metavar="SECONDS", help="Longest wait for all to be healthy.")
+def restore(backup: Path, config: Path, identity: Path | None, wait: int, *, overwrite: bool) -> None:
+    """Bring an installation back from a BACKUP, on an empty machine or on this one, and start it.
+
+    First the files and secrets, then PostgreSQL alone, then what was in it, then everything. Stop what runs before:
+    `deploy down`.
+    """
+    with _saying_why():
+        restoring.restore(config, backup, identity, click.echo, overwrite=overwrite)
+        sys.exit(_up(config, wait))
 
 
 @deploy.command()
@@ -104,6 +114,19 @@ def compose(config: Path, arguments: Sequence[str]) -> None:
     """Call `docker compose` for this installation: `deploy compose logs nginx`, `deploy compose restart redis`."""
     with _saying_why():
         sys.exit(engine.run([*preparing.host(config).compose, *arguments]))
+
+
+def _up(config: Path, wait: int) -> int:
+    there = preparing.host(config)
+    for line in preparing.prepare(there):
+        click.echo(line)
+    if _tell(_findings(there)):
+        return _FAILED
+    start = there.compose
+    if engine.run([*start, "up", "--detach", "--wait", "--wait-timeout", str(wait), "--remove-orphans"]):
+        click.echo(f"not all is well: `{own_name()} deploy status` says what", err=True)
+        return _FAILED
+    return _people(there) if there.production else 0
 
 
 def _findings(there: Host) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,12 +45,15 @@ class Container:
         return self.state == "running" and self.health in {"healthy", ""}
 
 
-def command(folder: Path, *, production: bool) -> list[str]:
-    """What every call of Compose for this installation begins with."""
+def command(folder: Path, *, production: bool, rendered: bool = True) -> list[str]:
+    """What every call of Compose for this installation begins with; without what is rendered where that is not yet."""
     kind = "prod" if production else "dev"
-    files = (_FILES / "docker-compose.yml", _FILES / f"docker-compose.{kind}.yml", folder / "rendered" / OVERLAY)
-    named = [part for file in files for part in ("--file", str(file))]
-    return ["docker", "compose", "--env-file", str(folder / "rendered" / VARIABLES), *named]
+    files = [_FILES / "docker-compose.yml", _FILES / f"docker-compose.{kind}.yml"]
+    variables = []
+    if rendered:
+        files.append(folder / "rendered" / OVERLAY)
+        variables = ["--env-file", str(folder / "rendered" / VARIABLES)]
+    return ["docker", "compose", *variables, *(part for file in files for part in ("--file", str(file)))]
 
 
 def versions() -> Versions:
@@ -74,10 +77,10 @@ def containers(start: Sequence[str]) -> list[Container]:
     return sorted(_rows(_asked(*start, "ps", "--all", "--format", "json")), key=lambda row: row.service)
 
 
-def run(command: Sequence[str]) -> int:
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """A call that people see the output of. Its status; raises EngineError where there is no Docker."""
     try:
-        return subprocess.run(command, check=False).returncode
+        return subprocess.run(command, check=False, env=environment).returncode
     except OSError as error:
         raise EngineError(f"docker: {error.strerror}") from None
 

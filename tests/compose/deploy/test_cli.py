@@ -231,6 +231,40 @@ def test_without_one_an_authority_of_this_host_makes_it(file: Path) -> None:
     assert "have people's" not in deploy(file, "up").output
 
 
+@pytest.mark.usefixtures("good_host")
+def test_restore_brings_files_before_the_database_and_both_before_the_rest(docker: Docker, file: Path) -> None:
+    for name in ("saved.age", "key"):
+        (file.parent / name).write_text("")
+    folder = file.parent
+    result = deploy(file, "restore", str(folder / "saved.age"), "--identity", str(folder / "key"), "--overwrite")
+    assert result.exit_code == 0, result.output
+    steps = [line for line in docker.asked("compose") if " run " in line or " up " in line]
+    assert len(steps) == 5
+    restored = f"admin backup restore {folder}/saved.age --config {file} --identity {folder}/key --overwrite --only"
+    assert steps[0].endswith(f"{restored} files")
+    assert "rendered" not in steps[0]  # it may not be there yet
+    assert f"--volume {folder}/key:{folder}/key:ro" in steps[0]
+    assert steps[1].endswith("up --detach --wait postgres")
+    assert steps[2].endswith(f"{restored} database")
+    assert "--remove-orphans" in steps[3]
+    assert "grafana apply" in steps[4]
+
+
+def test_a_backup_that_cannot_be_restored_ends_it(docker: Docker, file: Path) -> None:
+    (file.parent / "saved.age").write_text("")
+    docker.will(status=1)
+    result = deploy(file, "restore", str(file.parent / "saved.age"))
+    assert result.exit_code == 1
+    assert "nothing more is done: `backup restore` did not end well" in result.output
+    assert not docker.asked(" up ")
+
+
+def test_a_backup_that_is_not_there_is_said(file: Path) -> None:
+    result = deploy(file, "restore", str(file.parent / "nothing.age"))
+    assert result.exit_code == 1
+    assert f"there is no {file.parent}/nothing.age" in result.output
+
+
 def test_a_bad_file_is_said_with_its_line(file: Path) -> None:
     file.write_text("targets: {}\nproduction: {domian: x}\n")
     result = deploy(file, "check")
