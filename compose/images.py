@@ -13,6 +13,8 @@ VERSION = "0.1.0"
 
 PYTHON = "python:3.13.16-slim-trixie"
 """What our own image is built on."""
+DEBIAN = "debian:bookworm-20260918-slim"
+"""What nginx's is built on."""
 POSTGRES = "postgres:17.11-bookworm"
 
 IMAGES = {

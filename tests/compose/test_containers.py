@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from compose.images import IMAGES, PYTHON, VERSION
+from compose.images import DEBIAN, IMAGES, PYTHON, VERSION
 from tests.compose.audit import CLUSTERS, problems
 from tests.compose.compose_files import BASE, DEV, FOLDER, PROD, named, variables
 from tests.compose.installation import PRODUCTION, TARGETS, dev, installed, stack
@@ -138,8 +138,9 @@ def test_our_images_have_the_version_of_the_package() -> None:
     assert project["version"] == VERSION
     dockerfile = (FOLDER / "Dockerfile").read_text()
     assert set(re.findall(r"^ARG VERSION=(.*)$", dockerfile, re.MULTILINE)) == {VERSION}
-    bases = set(re.findall(r"^FROM (\S+:\S+)", dockerfile, re.MULTILINE))
-    assert bases == {PYTHON}
+    for text, base in ((dockerfile, PYTHON), ((FOLDER / "nginx/Dockerfile").read_text(), DEBIAN)):
+        assert set(re.findall(r"^FROM (\S+:\S+)", text, re.MULTILINE)) == {base}
+        assert re.search(r":\w+[.-]\d+", base)  # a moment of it, not what is newest
     assert f"docker.io/library/{PYTHON}" in dockerfile
 
 
