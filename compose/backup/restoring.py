@@ -48,7 +48,7 @@ def files(file: Path, identity: Path, folder: Path, *, overwrite: bool, dry_run:
             for target, piece in taken.items():
                 _kind(plan, target, piece).append(target)
             _tell(plan, folder, say)
-            if plan.other and not overwrite:
+            if plan.other and not overwrite and not dry_run:
                 raise BackupError(
                     f"nothing was changed: {len(plan.other)} files are here with other contents; see --overwrite"
                 )
@@ -118,12 +118,10 @@ def _unpack(file: Path, identity: Path, scratch: Path, folder: Path) -> tuple[di
 
 
 def _target(name: str, folder: Path) -> Path:
-    """Where a part goes; a name that leads anywhere else is refused."""
-    if ".." not in Path(name).parts:
-        if name.startswith(_INSIDE):
-            return folder / name.removeprefix(_INSIDE)
-        if name.startswith(f"{OUTSIDE}/"):
-            return Path(name.removeprefix(OUTSIDE))
+    """Where a part goes: never out of the installation's folder."""
+    inside = Path(name.removeprefix(_INSIDE))
+    if name.startswith((_INSIDE, f"{OUTSIDE}/")) and ".." not in inside.parts and not inside.is_absolute():
+        return folder / inside
     raise BackupError(f"{name} has no place in a backup")
 
 
@@ -140,18 +138,13 @@ def _tell(plan: Plan, folder: Path, say: Say) -> None:
     say(f"files in {folder}: {len(plan.new)} new, {len(plan.same)} as they are, {len(plan.other)} overwritten")
     for path in plan.other:
         say(f"  overwrites {path}")
-    for path in plan.new:
-        if not path.is_relative_to(folder):
-            say(f"  writes {path}")
+    for path in (*plan.new, *plan.same, *plan.other):
+        if path.is_relative_to(folder / OUTSIDE):
+            say(f"  {path} belongs at /{path.relative_to(folder / OUTSIDE)}")
 
 
 def _arrive(piece: Path, target: Path, folder: Path) -> None:
     for parent in reversed(target.parents):
         if parent.is_relative_to(folder) and parent != folder:
             parent.mkdir(mode=0o700, exist_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.is_relative_to(folder):
-        piece.replace(target)
-    else:  # another disk, perhaps
-        target.write_bytes(piece.read_bytes())
-        target.chmod(piece.stat().st_mode)
+    piece.replace(target)

@@ -64,11 +64,12 @@ def show(config: Path) -> None:
     with _saying_why():
         there = installation(config)
         rows = looking.look(there)
-        click.echo(f"{'SECRET':<28}{'AGE':<8}{'STATE':<6}")
+        width = max(len(row.name) for row in rows) + 2
+        click.echo(f"{'SECRET':<{width}}{'AGE':<8}STATE")
         for row in rows:
             age = "" if row.days is None else f"{row.days} d"
             state = row.problem or (f"ok; {row.note}" if row.note else "ok")
-            click.echo(f"{row.name:<28}{age:<8}{state:<6}  ({row.purpose})")
+            click.echo(f"{row.name:<{width}}{age:<8}{state}  ({row.purpose})")
         problem = looking.folder_problem(there)
         if problem:
             click.echo(problem, err=True)

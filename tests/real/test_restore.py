@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +94,32 @@ def test_a_restore_while_grafana_works_replaces_all_at_one_go(there: Installatio
     assert sql(there, since) == "0"
     assert query(postgres.login(), "grafana_replaced", since).strip() == "1"
     query(postgres.login(), "postgres", "DROP DATABASE grafana_replaced")
+
+
+def test_a_dry_run_says_all_and_does_nothing(there: Installation) -> None:
+    path = work.backup(there, NOW, quiet)
+    key = (there.secrets / "sms-bridge-token").read_text()
+    (there.secrets / "sms-bridge-token").write_text("another")
+    done = restore(there.folder, "restore", str(path), "--dry-run", "--overwrite", "--postgres", there.parts.postgres)
+    assert (done.exit_code, f"overwrites {there.secrets}/sms-bridge-token" in done.output) == (0, True)
+    assert "database: 4 tables with" in done.output
+    assert (there.secrets / "sms-bridge-token").read_text() == "another"
+    (there.secrets / "sms-bridge-token").write_text(key)
+
+
+def test_files_of_elsewhere_do_not_leave_the_folder(there: Installation, tmp_path: Path) -> None:
+    """A certificate in /etc, say: a backup writes nothing there, and says where it belongs."""
+    authority = tmp_path / "authority.pem"
+    authority.write_text("-- the authority --")
+    certificate = there.production.certificate.model_copy(update={"cert_file": authority})
+    config = there.config.model_copy(
+        update={"production": there.production.model_copy(update={"certificate": certificate})}
+    )
+    path = work.backup(replace(there, config=config), NOW, quiet)
+    authority.write_text("-- a newer one --")
+    with postgres_server.folder() as folder, postgres_server.with_programs():
+        words = ["restore", str(path), "--identity", str(there.secrets / OPERATOR_KEY), "--only", "files"]
+        done = restore(folder, *words)
+        assert f"{folder}/outside{authority} belongs at {authority}" in done.output
+        assert (folder / f"outside{authority}").read_text() == "-- the authority --"
+    assert authority.read_text() == "-- a newer one --"
