@@ -15,19 +15,34 @@ say() { printf 'door: %s\n' "$*" >&2; }
 # The value of a directive, without its quotes.
 setting() { sed -n "s/^ *$1 \"\{0,1\}\([^\";]*\)\"\{0,1\};.*/\1/p" "$folder"/*.conf; }
 
-names() { sed -n 's/^ *server \([A-Za-z0-9._-]*\):[0-9]* .*max_fails.*/\1/p' "$conf"; }
+# Where NAME:PORT is now; nothing for a name without an address.
+address() { getent ahostsv4 "${1%:*}" | sed -n "1s/ .*/:${1##*:}/p"; }
+
+# nginx would not start because of one name without an address, such as that of a container that is being replaced, and
+# would ask for another's only once.
+write_upstreams() {
+    for file in "$folder"/upstream-*.conf; do
+        while read -r word server rest; do
+            [ "$word" = server ] || continue
+            found=$(address "$server")
+            [ -z "$found" ] || printf 'server %s %s\n' "$found" "$rest"
+        done <"$file" >"$run/${file##*/}.new"
+        [ -s "$run/${file##*/}.new" ] || printf 'server 127.0.0.1:9; # none of them is there\n' >"$run/${file##*/}.new"
+        mv "$run/${file##*/}.new" "$run/${file##*/}"
+    done
+}
 
 certificate() { setting ssl_certificate | head -n 1; }
 
 # Everything that nginx reads once, in words that differ when it differs.
 seen() {
     stat -Lc '%n %i %s %y' "$folder"/*.conf "$(certificate)" "$(setting ssl_certificate_key | head -n 1)" 2>&1 || :
-    for name in $(names); do
-        getent ahosts "$name" | cut -d ' ' -f 1 | sort -u
+    for server in $(sed -n 's/^server \([^ ]*\) .*/\1/p' "$folder"/upstream-*.conf); do
+        printf '%s: %s\n' "$server" "$(address "$server")"
     done
 }
 
-good() { "$program" -t -q -c "$conf" -e stderr; }
+good() { write_upstreams && "$program" -t -q -c "$conf" -e stderr; }
 
 tell_expiry() {
     command -v openssl >/dev/null || return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -100,8 +101,7 @@ def files(config: Config, places: Places, out: Path, source: str) -> dict[str, s
         "http": found.nginx_http,
         "https": found.nginx_https,
         "status": found.nginx_status,
-        "grafanas": found.grafanas,
-        "faro": found.faro if production.rum else None,
+        "faro": production.rum,
         "domain": production.domain,
         "public": public_address(config),
         "trusted_proxies": production.trusted_proxies,
@@ -114,9 +114,15 @@ def files(config: Config, places: Places, out: Path, source: str) -> dict[str, s
         "ours": _OURS,
     }
     made = {name: name if name == "nginx.conf" else f"nginx-{name}" for name in _FILES}
-    return {
-        f"{FOLDER}/{name}": templates().get_template(f"{template}.j2").render(values) for name, template in made.items()
-    }
+    upstreams = {"grafana": found.grafanas, "faro": (found.faro,) if production.rum else ()}
+    texts = {name: templates().get_template(f"{template}.j2").render(values) for name, template in made.items()}
+    texts |= {f"upstream-{name}.conf": _servers(source, those) for name, those in upstreams.items() if those}
+    return {f"{FOLDER}/{name}": text for name, text in texts.items()}
+
+
+def _servers(source: str, addresses: Sequence[str]) -> str:
+    """The start script passes on those whose name has an address: nginx would not start because of one that is away."""
+    return header(source) + "".join(f"server {address} max_fails=2 fail_timeout=10s;\n" for address in addresses)
 
 
 def public_address(config: Config) -> str:

@@ -75,6 +75,26 @@ def test_a_grafana_that_is_away_is_not_missed() -> None:
                 assert [answer.status_code for answer in answers] == [200, 200]
 
 
+def test_the_door_opens_though_a_grafana_has_no_address_and_finds_it_when_it_has(grafanas: list[StandIn]) -> None:
+    """As of a container that is being replaced, by a name server of our own."""
+    one, two = grafanas
+    with nginx_server.running(f"localhost:{one.port}", f"elsewhere:{two.port}") as door, door.client() as client:
+        assert client.get("/d/x").headers["x-which"] == "one", "the other has no address"
+        door.stop()
+        known = door.folder / "known"
+        known.write_text("")
+        asking = door.folder / "getent"
+        asking.write_text(f'#!/bin/sh\ngrep -qxF "$2" {known} && echo "127.0.0.1 STREAM $2"\n')
+        asking.chmod(0o755)
+        door.programs.environment["PATH"] = f"{door.folder}:{os.environ['PATH']}"
+        door.start()
+        assert client.get("/d/x").status_code == 502, "it is open, and says that nobody is there"
+        known.write_text("elsewhere\n")
+        until(lambda: client.get("/d/x").headers.get("x-which") == "two", "the second to be found")
+        known.write_text("localhost\n")
+        until(lambda: client.get("/d/x").headers.get("x-which") == "one", "the first to be found")
+
+
 def test_without_any_grafana_people_are_told_so_and_static_files_stay() -> None:
     with ExitStack() as only:
         grafana = only.enter_context(grafana_standin.running())
