@@ -96,6 +96,7 @@ def test_a_path_that_two_readers_read_differently_is_passed_to_none(door: Door, 
         "/metrics/../x",
     ):
         assert get(door, path).startswith(b"HTTP/1.1 400"), path
+    assert get(door, "/login\xe9").startswith(b"HTTP/1.1 400")
     assert get(door, "/d/x HTTP/1.1\r\nX-WEBAUTH-USER : admin\r\nX-A: b").startswith(b"HTTP/1.1 400")
     assert not asked.asked
 
