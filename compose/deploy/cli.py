@@ -107,7 +107,7 @@ def status(config: Path) -> None:
         sys.exit(0 if all(row.well for row in rows) else _FAILED)
 
 
-@deploy.command(context_settings={"ignore_unknown_options": True})
+@deploy.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @_config
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)
 def compose(config: Path, arguments: Sequence[str]) -> None:

@@ -97,6 +97,8 @@ def files(config: Config, places: Places, out: Path, rendered: Mapping[Path, str
             raise RenderError(f"{path} cannot hold an installation: use letters, digits and the signs / . _ @ + -")
     given = _Given(config, places.secrets, folder, out, rendered)
     services = {name: given.to(reads) for name, reads in sorted(_services(config).items())}
+    if config.production is not None and config.production.backup.off_site is not None:
+        services["backup"]["networks"] = ["out"]  # besides its own, or nothing could be carried anywhere
     if places.production is not None and config.production is not None and config.production.logs:
         for name in services.keys() - _KEEPS_LOGS:
             services[name]["logging"] = _to_alloy(name, places.production.alloy_socket)

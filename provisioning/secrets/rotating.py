@@ -202,4 +202,4 @@ def _restarts(there: Installation, secret: Secret) -> list[str]:
     services: Sequence[str] = [
         name for service in secret.restart for name in (grafanas if service == "grafana" else [service])
     ]
-    return [f"restart {service}: docker compose restart {service}" for service in services]
+    return [f"restart {service}: cluster-ai deploy compose restart {service}" for service in services]
