@@ -76,8 +76,8 @@ pause=$retry
 while :; do
   if attempt; then
     pause=$retry
-    jitter=$(($(od -An -N2 -tu2 /dev/urandom) % 3600)) # so that not all of the world asks at once
-    wait_for $((usual + jitter))
+    chance=$(od -An -N2 -tu2 /dev/urandom | tr -d ' ') # so that not all of the world asks at once
+    wait_for $((usual + ${chance:-0} % 3600))
   else
     say "next attempt in $pause s"
     wait_for "$pause"
