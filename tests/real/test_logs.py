@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,6 +26,7 @@ from tests.compose.running import until
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/logs.md"
 PANELS = {panel["title"]: panel["targets"][0]["expr"] for panel in documents(logs=True)[LOGS]["panels"]}
 DOOR = (
     '{{"time":"2026-11-23T14:00:00+00:00","address":"203.0.113.9","method":"{}","path":"{}","status":{},"agent":"me"}}'
@@ -131,6 +133,16 @@ def test_lines_are_found_by_service_and_text(loki: httpx.Client):
     assert len(lines()) == sum(map(len, LINES.values()))
     assert lines(service="prometheus", text=re.escape("FAILED")) == ['ts=2026 level=error msg="Failed"']
     assert lines(text="no such text") == []
+
+
+def test_what_the_documentation_asks_is_answered(loki: httpx.Client):
+    [block] = re.findall(r"```logql\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    found = {}
+    for query in block.splitlines():
+        answer = loki.get("/loki/api/v1/query_range", params={"query": query, "since": "10m"})
+        assert answer.status_code == 200, f"{query}: {answer.text}"
+        found[query] = len(answer.json()["data"]["result"])
+    assert all(found.values()), found
 
 
 def test_it_has_the_labels_that_it_was_told_of_and_makes_none_up(loki: httpx.Client):
