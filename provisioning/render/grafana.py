@@ -96,6 +96,9 @@ def _production(config: Config, places: Places, url: str) -> Mapping[str, object
     cdn = config.production.cdn_url or ""
     return {
         "domain": urlsplit(url).hostname,
+        "friends": " ".join(
+            dict.fromkeys(urlsplit(origin).hostname or "" for origin in config.production.cors_origins)
+        ),
         "cdn": cdn,
         "cdn_origin": f" {urlsplit(cdn).scheme}://{urlsplit(cdn).netloc}" if cdn else "",
         "postgres": places.production.postgres,

@@ -14,6 +14,7 @@ from provisioning.config.model import Config
 from provisioning.config.production import Production
 from provisioning.config.targets import Targets
 from provisioning.render import RenderError
+from provisioning.render.grafana import ini
 from provisioning.render.nginx import MAIN, files, public_address
 from provisioning.render.production_places import in_containers
 
@@ -93,6 +94,19 @@ def test_what_is_asked_for_is_there() -> None:
     assert 'root "/srv/cluster-ai/data/webroot";' in text
     assert "server alloy:12347 " in text
     assert '"https://intranet.example.org" $http_origin;' in text
+
+
+def test_pages_that_may_ask_are_known_to_grafana_too() -> None:
+    for origins, expected in (
+        ([], []),
+        (
+            ["https://a.example.org", "http://a.example.org:8080", "https://b.example.org"],
+            ["a.example.org b.example.org"],
+        ),
+    ):
+        asked = Config(targets=Targets(), production=Production(**SMALLEST, cors_origins=origins))
+        text = ini(*in_containers(asked, HOME), HOME / "rendered/grafana", "cluster-ai.yml")
+        assert re.findall(r"^csrf_trusted_origins = (.*)$", text, re.MULTILINE) == expected
 
 
 def test_no_location_drops_the_headers_of_its_server() -> None:

@@ -26,6 +26,7 @@ from tests.standins.nginx_server import DOMAIN, Door
 from tests.tools import tool
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(240)]
+FRIEND = "https://intranet.example.org"
 OVERVIEW = "/d/cluster-ai-dashboard"
 
 
@@ -37,7 +38,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def door(port: int) -> Iterator[Door]:
-    with nginx_server.running(f"127.0.0.1:{port}") as made:
+    with nginx_server.running(f"127.0.0.1:{port}", cors_origins=[FRIEND]) as made:
         yield made
 
 
@@ -61,6 +62,7 @@ def grafana(
     with pytest.MonkeyPatch.context() as patch:  # as in production, where its database is another
         patch.setenv("GF_AUTH_ID_RESPONSE_HEADER_ENABLED", "true")
         patch.setenv("GF_SERVER_ENABLE_GZIP", "false")
+        patch.setenv("GF_SECURITY_CSRF_TRUSTED_ORIGINS", "intranet.example.org")
         with grafana_server.running(tmp_path_factory.mktemp("grafana"), config) as made:
             yield made
 
@@ -156,6 +158,20 @@ def test_a_header_makes_nobody_an_administrator(door: Door, grafana: GrafanaServ
         answers = {path: client.get(path).status_code for path in ("/metrics", "/api/admin/settings", "/api/snapshots")}
     assert answers == dict.fromkeys(answers, 404)
     assert httpx.get(f"{grafana.url}/metrics").status_code == 200, "it is the door that closes it"
+
+
+@pytest.mark.parametrize(("origin", "status"), [(FRIEND, 200), ("https://evil.example", 403)])
+def test_only_pages_of_named_origins_ask_with_a_session(
+    door: Door, grafana: GrafanaServer, origin: str, status: int
+) -> None:
+    with door.client() as client:
+        client.post("/login", json={"user": "admin", "password": grafana.password}).raise_for_status()
+        session = dict(client.cookies)
+    with door.client(headers={"Origin": origin}, cookies=session) as client:
+        answers = client.get("/api/search"), client.post("/api/folders", json={"title": origin})
+    assert [answer.status_code for answer in answers] == [status, status]
+    allowed = {answer.headers.get("access-control-allow-origin") for answer in answers}
+    assert allowed == {FRIEND if status == 200 else None}
 
 
 def test_guessing_locks_out_whatever_address_a_guesser_claims(door: Door, grafana: GrafanaServer) -> None:

@@ -38,12 +38,15 @@ class StandIn:
         self.name = name
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
+        self.begun = 0
+        """Requests whose head came, whatever became of their body."""
         self.asked: list[Asked] = []
 
     def paths(self) -> list[str]:
         return [one.path for one in self.asked]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.begun += 1
         body = await request.read()
         self.asked.append(Asked(request.method, request.raw_path, list(request.headers.items()), body))
         ours = {
