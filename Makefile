@@ -13,7 +13,7 @@ PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real coverage mutate soak gameday bench generate lock clean venv tools
+.PHONY: help run test check test-real test-containers coverage mutate soak gameday bench generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test       run the tests'
 	@echo 'make check      lint, check types and workflows'
 	@echo 'make test-real  run the tests against real Dask, Ollama, Open WebUI and Prometheus'
+	@echo 'make test-containers  run the compose files on a Docker engine of their own; needs root (8 minutes the first time)'
 	@echo 'make coverage   run the tests and say which lines of exporter/ they leave out; fails below 95 %'
 	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
 	@echo 'make soak       half an hour at ten times the usual rate with faults; SOAK_MINUTES changes how long'
@@ -54,6 +55,12 @@ mutate: $(VENV)/.dev
 	@git ls-files -z | xargs -0 cp --parents -t .cache/mutate
 	@cd .cache/mutate && PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/python -m mutmut run $(ARGS) | tail -1
 	@cd .cache/mutate && $(CURDIR)/$(BIN)/python -m tests.mutants
+
+# As root: an engine in namespaces of its own, and images of Debian's programs under the names of the official ones.
+test-containers: $(VENV)/.dev
+	@$(BIN)/python -m tests.standins.docker_engine
+	@$(BIN)/python -m tests.standins.container_images
+	@$(BIN)/python -m pytest -m containers tests/real/test_compose.py $(ARGS)
 
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.endurance.soak

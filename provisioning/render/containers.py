@@ -99,6 +99,8 @@ def files(config: Config, places: Places, out: Path, rendered: Mapping[Path, str
     services = {name: given.to(reads) for name, reads in sorted(_services(config).items())}
     if config.production is not None and config.production.backup.off_site is not None:
         services["backup"]["networks"] = ["out"]  # besides its own, or nothing could be carried anywhere
+    for name in _outward(config):
+        services[name]["networks"] = ["out"]
     if places.production is not None and config.production is not None and config.production.logs:
         for name in services.keys() - _KEEPS_LOGS:
             services[name]["logging"] = _to_alloy(name, places.production.alloy_socket)
@@ -207,6 +209,14 @@ def _in_web_config(path: Path) -> Iterator[Path]:
     for key, value in (tls if isinstance(tls, dict) else {}).items():
         if str(key).endswith("_file") and isinstance(value, str):
             yield path.parent / value
+
+
+def _outward(config: Config) -> set[str]:
+    """Services that have a way out because this configuration sends them there."""
+    grafana, production = config.grafana, config.production
+    signs_in = grafana.oidc is not None or (grafana.jwt is not None and grafana.jwt.keys_url is not None)
+    found = {name for name in _services(config) if signs_in and name.startswith("grafana-")}
+    return found | ({"backup"} if production is not None and production.backup.off_site is not None else set())
 
 
 def _to_alloy(name: str, socket: Path) -> dict[str, Any]:

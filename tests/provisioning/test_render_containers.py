@@ -162,6 +162,26 @@ def test_with_logs_every_other_container_speaks_to_alloy(tmp_path: Path) -> None
     assert problems(stack(folder), folder) == []
 
 
+def test_a_way_out_is_for_those_who_need_one(tmp_path: Path) -> None:
+    oidc = """\
+grafana:
+  oidc:
+    client_id: monitoring
+    client_secret_file: ours/token
+    auth_url: https://login.example.org/authorize
+    token_url: https://login.example.org/token
+    userinfo_url: https://login.example.org/userinfo
+    roles: {claim: groups, admin: [admins]}
+"""
+    carry = "  backup: {off_site: ours/token}\n"
+    for more, wanted in (("", set()), (oidc, {"grafana-1", "grafana-2", "grafana-3"}), (carry, {"backup"})):
+        folder = installed(tmp_path / f"host{len(wanted)}", EVERYTHING + more)
+        services = stack(folder)["services"]
+        out = {name for name, service in services.items() if "out" in service.get("networks", ())}
+        assert out - {"alertmanager", "sms-bridge", "certbot", "blackbox"} == wanted
+        assert "data" in services["backup"]["networks"]
+
+
 def test_the_owner_of_the_folder_is_who_everything_runs_as(folder: Path) -> None:
     found = folder.stat()
     text = (folder / "rendered/compose.env").read_text()

@@ -1,0 +1,334 @@
+"""The compose files on a real engine: everything healthy, dies and comes back, and shows no secret.
+
+Official images are stood in for by Debian's programs (tests/standins/container_images.py); ours are built by their own
+Dockerfiles. Run by `make test-containers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from compose.deploy import engine as deploying
+from compose.images import IMAGES
+from provisioning.secrets.names import SECRETS
+from tests.certificates import Authority
+from tests.compose.audit import problems
+from tests.compose.installation import stack
+from tests.standins import container_images, docker_engine
+from tests.standins.docker_engine import Engine, until
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
+OWNER = (1234, 1235)
+DOMAIN = "monitoring.example.org"
+FILE = f"""\
+name: lab
+targets:
+  ollama:
+    - {{name: gpu-1, url: "http://192.0.2.7:11434"}}
+notifications:
+  heartbeat: {{url_file: heartbeat-url}}
+production:
+  domain: {DOMAIN}
+  http: 127.0.0.1:20080
+  https: 127.0.0.1:20443
+  grafanas: 2
+  certificate: {{cert_file: cert.pem, key_file: key.pem}}
+"""
+# PostgreSQL and Redis of the stand-ins are Debian 13's, and Grafana answers for its health alone.
+SERVICES = {
+    "alertmanager",
+    "backup",
+    "blackbox",
+    "exporter",
+    "grafana-1",
+    "grafana-2",
+    "nginx",
+    "nginx-exporter",
+    "nginx-log-exporter",
+    "node-exporter",
+    "postgres",
+    "postgres-exporter",
+    "prometheus",
+    "redis",
+    "redis-exporter",
+    "sms-bridge",
+}
+
+
+class Host:
+    """An installation of a user who is not root, on an engine of its own."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        self.folder = folder
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A command of ours, as the owner."""
+        done = as_owner(self.engine, self.folder, "-m", "provisioning.cli", *arguments)
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def compose(self, *arguments: str, check: bool = True) -> str:
+        start = deploying.command(self.folder, production=True)[1:]
+        return self.engine.docker(*start, *arguments, check=check).stdout
+
+    def containers(self) -> dict[str, dict[str, Any]]:
+        """What the engine says of each service."""
+        found = self.compose("ps", "--all", "--quiet").split()
+        rows = json.loads(self.engine.docker("inspect", *found).stdout) if found else []
+        return {row["Config"]["Labels"]["com.docker.compose.service"]: row for row in rows}
+
+    def healthy(self) -> set[str]:
+        states = {name: row["State"].get("Health", {}) for name, row in self.containers().items()}
+        return {name for name, health in states.items() if health.get("Status") == "healthy"}
+
+    def get(self, path: str) -> bytes:
+        """A page by the door, checked like a browser does."""
+
+        def ask() -> bytes:
+            context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
+            with (
+                socket.create_connection(("127.0.0.1", 20443), 5) as plain,
+                context.wrap_socket(plain, server_hostname=DOMAIN) as connection,
+            ):
+                head = f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}:20443\r\nConnection: close\r\n\r\n"
+                connection.sendall(head.encode())
+                return b"".join(iter(lambda: connection.recv(65536), b""))
+
+        return self.engine.inside(ask)
+
+    def query(self, question: str) -> list[dict[str, Any]]:
+        url = f"http://127.0.0.1:9090/api/v1/query?query={question}"
+        done = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", url)
+        found: list[dict[str, Any]] = json.loads(done)["data"]["result"]
+        return found
+
+    def sql(self, text: str) -> str:
+        password = f"PGPASSWORD=$(cat {self.folder}/secrets/postgres-password)"
+        script = f'{password} psql -h 127.0.0.1 -U postgres -At -c "{text}" grafana'
+        return self.compose("exec", "-T", "postgres", "sh", "-c", script).strip()
+
+
+def as_owner(engine: Engine, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python as another user, who may look neither into root's home nor at its Python there."""
+    paths = [str(container_images.ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
+    return subprocess.run(
+        ["/usr/bin/python3", "-P", *arguments],
+        cwd=folder,
+        env=engine.environment | {"HOME": str(folder), "PYTHONPATH": ":".join(paths), "PATH": engine.client},
+        user=OWNER[0],
+        group=OWNER[1],
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    why = docker_engine.missing()
+    if why is not None:
+        pytest.skip(why)
+    # Short, and where the owner may look in: pytest's folders are the tester's own.
+    folder = Path(tempfile.mkdtemp(prefix="cluster-ai-"))
+    folder.chmod(0o755)
+    home = folder / "host"
+    home.mkdir()
+    try:
+        with docker_engine.running(folder) as engine:
+            why = as_owner(engine, folder, "-c", "import psutil, pydantic_core, yaml").stderr
+            if why:
+                pytest.skip(f"there is no Python for another user than root: {why.splitlines()[-1]}")
+            container_images.build(engine, OWNER)
+            (folder / "docker.sock").chmod(0o666)
+            (home / "cluster-ai.yml").write_text(FILE)
+            (home / "heartbeat-url").write_text("https://192.0.2.1/beat")
+            authority = Authority("somebody")
+            authority.write_pair(home, name=DOMAIN)
+            authority.write_ca(home)
+            for path in (home, *home.iterdir()):
+                os.chown(path, *OWNER)
+            yield Host(engine, home)
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=False)
+
+
+@pytest.fixture(scope="module")
+def up(host: Host) -> Host:
+    """Started as an operator does; `deploy up` itself waits until all are healthy."""
+    result = host.command("deploy", "up", check=False)
+    status = host.command("deploy", "status", check=False)
+    logs = host.compose("logs", "--no-color", "--tail", "20", check=False)
+    said = f"{result.stdout}{result.stderr}{status.stdout}{logs}"
+    assert host.healthy() == SERVICES, said
+    assert result.returncode == 0 or "GRAFANA_HOME" not in os.environ, said  # people were brought into a real one
+    return host
+
+
+def test_our_image_is_small_and_holds_nothing_that_installs(host: Host) -> None:
+    image = IMAGES["cluster-ai"]
+    with subprocess.Popen(["docker", "save", image], env=host.engine.environment, stdout=subprocess.PIPE) as saved:
+        packed = subprocess.run(["gzip", "-1"], stdin=saved.stdout, capture_output=True, check=True).stdout
+    assert len(packed) < 150 << 20
+    run = ["run", "--rm", "--read-only", "--network=none", "--user=1234:1235", "--entrypoint=sh", image, "-c"]
+    names = "-path '*/bin/pip*' -o -path '*/bin/*gcc*' -o -path '*/bin/cc' -o -path '*/pip' -o -path '*/ensurepip'"
+    looked = f"find / -xdev \\( {names} \\) 2>/dev/null; id -u"
+    assert host.engine.docker(*run, looked).stdout.split() == ["1234"]
+    as_root = [part.replace("1234:1235", "0:0") for part in run]
+    assert host.engine.docker(*as_root, "find / -xdev -type f -perm /6000").stdout == ""
+    version = host.engine.docker("run", "--rm", image, "--version").stdout
+    assert version.split()[-1] == image.rpartition(":")[2]
+    [row] = json.loads(host.engine.docker("inspect", image).stdout)
+    assert row["Config"]["User"] == "10001:10001"
+    assert row["Config"]["Healthcheck"]["Test"][:2] == ["CMD", "python"]
+    assert row["Config"]["Labels"]["org.opencontainers.image.version"] == image.rpartition(":")[2]
+
+
+def test_compose_reads_the_files_as_the_audit_does(up: Host) -> None:
+    whole = yaml.safe_load(up.compose("config"))
+    ours = stack(up.folder)
+    assert problems(ours, up.folder) == []
+    for name, service in whole["services"].items():
+        for key in ("image", "user", "read_only", "cap_drop", "security_opt", "pids_limit", "restart"):
+            told = "1234:1235" if key == "user" and name != "node-exporter" else ours["services"][name][key]
+            assert service[key] == told, (name, key)
+        mounts = {volume["target"] for volume in ours["services"][name].get("volumes", [])}
+        assert {volume["target"] for volume in service.get("volumes", [])} == mounts
+
+
+def test_no_container_has_more_rights_than_it_was_given(up: Host) -> None:
+    for name, row in up.containers().items():
+        status = Path(f"/proc/{pid(row)}/status").read_text()
+        fields = dict(re.findall(r"^(\w+):\s+(.*)$", status, re.MULTILINE))
+        assert int(fields["Uid"].split()[0]) in {OWNER[0], 65534}, name
+        assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0, name
+        assert fields["NoNewPrivs"] == "1", name
+        assert fields["Seccomp"] == "2", name
+        assert row["HostConfig"]["ReadonlyRootfs"] is True
+        assert bool(row["NetworkSettings"]["Ports"].get("8443/tcp")) == (name == "nginx")
+
+
+def pid(row: dict[str, Any]) -> int:
+    """The first process of a container, as this system counts."""
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            # Its number here, in the engine's namespace, and in the container's own.
+            found = re.search(rf"^NSpid:\t(\d+)\t{row['State']['Pid']}\t1$", status.read_text(), re.MULTILINE)
+            if found:
+                return int(found[1])
+    raise AssertionError(f"{row['Name']} has no process")
+
+
+def test_everything_is_scraped_and_the_door_answers(up: Host) -> None:
+    def down() -> bool:
+        return {row["metric"]["job"] for row in up.query("up==0")} <= {"ollama_proxy"} and len(up.query("up==1")) >= 12
+
+    until(down, "all jobs", 60)
+    assert up.get("/api/health").startswith(b"HTTP/1.1 200")
+    assert up.sql("select string_agg(rolname, ',' order by rolname) from pg_roles where rolcanlogin") == (
+        "backup,grafana,monitoring,postgres"
+    )
+
+
+def test_no_secret_is_to_be_seen(up: Host) -> None:
+    values = {name: (up.folder / "secrets" / name).read_text().strip() for name in (secret.name for secret in SECRETS)}
+    shown = {
+        "inspect": json.dumps(up.containers()),
+        "logs": up.compose("logs", "--no-color"),
+        "config": up.compose("config"),
+        "processes": "\n".join(
+            path.read_text(errors="replace") for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()
+        ),
+        **{
+            tag: up.engine.docker("history", "--no-trunc", IMAGES[tag]).stdout
+            for tag in ("cluster-ai", "nginx", "backup")
+        },
+    }
+    assert [(where, name) for where, text in shown.items() for name, value in values.items() if value in text] == []
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_what_is_killed_comes_back(name: str, up: Host) -> None:
+    before = up.containers()[name]
+    os.kill(pid(before), signal.SIGKILL)
+
+    def back() -> bool:
+        row = up.containers()[name]
+        again = row["State"]["StartedAt"] != before["State"]["StartedAt"]
+        return again and row["State"]["Health"]["Status"] == "healthy"
+
+    until(back, f"{name} after kill -9", 90)
+
+
+def test_a_second_up_changes_nothing_and_a_new_secret_only_its_readers(up: Host) -> None:
+    before = {name: row["Id"] for name, row in up.containers().items()}
+    up.command("deploy", "up", check=False)
+    assert {name: row["Id"] for name, row in up.containers().items()} == before
+    os.utime(up.folder / "secrets/redis-exporter-passwords")
+    up.command("deploy", "up", check=False)
+    after = {name: row["Id"] for name, row in up.containers().items()}
+    assert {name for name in before if before[name] != after[name]} == {"redis-exporter"}
+
+
+def test_nothing_is_lost_when_the_engine_starts_again_or_all_goes_down_and_up(up: Host) -> None:
+    up.sql("create table kept (what text)")
+    up.sql("insert into kept values ('before')")
+    samples = until(lambda: up.query("prometheus_build_info offset 10s"), "a sample")
+    assert samples
+    begun = time.time()
+    up.engine.stop()
+    up.engine.start()
+    (Path(up.engine.environment["DOCKER_HOST"].removeprefix("unix://"))).chmod(0o666)
+    until(lambda: up.healthy() == SERVICES, "everything after the engine's restart", 120)
+    assert up.sql("select what from kept") == "before"
+    up.command("deploy", "down")
+    assert up.containers() == {}
+    up.command("deploy", "up", check=False)
+    assert up.healthy() == SERVICES
+    assert up.sql("select what from kept") == "before"
+    assert up.query(f"prometheus_build_info @ {begun - 5:.0f}")
+
+
+def test_all_of_it_comes_back_on_an_empty_machine(up: Host) -> None:
+    up.sql("create table saved (what text)")
+    up.sql("insert into saved values ('by the backup')")
+    made = up.compose("exec", "-T", "backup", "cluster-ai", "backup", "now", "--config", f"{up.folder}/cluster-ai.yml")
+    [backup] = (path for path in (up.folder / "backups").iterdir() if path.name in made)
+    keys = {path.name: path.read_text() for path in (up.folder / "secrets").iterdir()}
+    elsewhere = up.folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    for path in (backup, up.folder / "secrets/backup-operator-key"):
+        shutil.copy(path, elsewhere)
+    for path in (elsewhere, *elsewhere.iterdir()):
+        os.chown(path, *OWNER)
+    up.command("deploy", "down")
+    for path in up.folder.iterdir():
+        if path.name != "ca.pem":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    identity = str(elsewhere / "backup-operator-key")
+    result = up.command("deploy", "restore", str(elsewhere / backup.name), "--identity", identity, check=False)
+    assert up.healthy() == SERVICES, result.stdout + result.stderr
+    assert up.sql("select what from saved") == "by the backup"
+    restored = {path.name: path.read_text() for path in (up.folder / "secrets").iterdir()}
+    assert {name: restored[name] for name in keys if name != "backup-operator-key"} == {
+        name: value for name, value in keys.items() if name != "backup-operator-key"
+    }
+    assert up.get("/api/health").startswith(b"HTTP/1.1 200")
