@@ -41,6 +41,8 @@ class Facts:
     """Whether something keeps the clock right; None where the system does not say."""
     memory: int = 0
     """Bytes that programs may have, in all."""
+    overcommits: bool | None = None
+    """Whether the kernel lets Redis copy itself to write its data down; None where the system does not say."""
     free: dict[Path, int] = field(default_factory=dict)
     """Bytes of disk, by the folder that will use them."""
     secrets: tuple[tuple[str, str], ...] = ()
@@ -72,6 +74,7 @@ def gather(config: Config, folder: Path) -> Facts:
         own=_own(),
         synchronised=_synchronised(),
         memory=psutil.virtual_memory().total,
+        overcommits=_overcommits(),
         free={path: shutil.disk_usage(path).free for path in {folder, root} if path.exists()},
         running=running,
     )
@@ -108,6 +111,13 @@ def _own() -> tuple[str, ...]:
     families = (socket.AF_INET, socket.AF_INET6)
     addresses = [one.address for each in psutil.net_if_addrs().values() for one in each if one.family in families]
     return tuple(sorted(address.partition("%")[0] for address in addresses))
+
+
+def _overcommits() -> bool | None:
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "1"
+    except OSError:
+        return None
 
 
 def _synchronised() -> bool | None:

@@ -123,6 +123,10 @@ def _room(config: Config, facts: Facts) -> Iterator[Finding]:
     if facts.memory < LEAST_MEMORY:
         what = f"this host has {facts.memory / GIB:.1f} GiB of memory, and the stack wants 2"
         yield Finding("memory-small", what, "take a larger host", fatal=facts.memory < GIB)
+    if config.production is not None and facts.overcommits is False:
+        what = "vm.overcommit_memory is not 1: when memory is short Redis cannot write its data down"
+        todo = "echo vm.overcommit_memory=1 > /etc/sysctl.d/60-redis.conf && sysctl --system"
+        yield Finding("overcommit-off", what, todo, fatal=False)
     for path, free in facts.free.items():
         if free < LEAST_DISK:
             yield Finding("disk-full", f"{free / GIB:.1f} GiB are free in {path}", "make room: 5 GiB are the least")

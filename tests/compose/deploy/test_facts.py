@@ -39,6 +39,7 @@ def test_the_folder_and_this_host_are_seen(tmp_path: Path) -> None:
     assert set(seen.free) == {tmp_path}
     assert "127.0.0.1" in seen.own
     assert seen.synchronised in {True, False}
+    assert seen.overcommits is (Path("/proc/sys/vm/overcommit_memory").read_text() == "1\n")
     assert not seen.running
 
 

@@ -63,6 +63,7 @@ def test_a_good_host_has_no_finding() -> None:
         ({"resolved": ()}, "name-unknown", False),
         ({"resolved": ("198.51.100.1",)}, "name-elsewhere", False),
         ({"synchronised": False}, "clock-free", False),
+        ({"overcommits": False}, "overcommit-off", False),
         ({"memory": 3 * GIB // 2}, "memory-small", False),
         ({"memory": GIB // 2}, "memory-small", True),
         ({"free": {FOLDER: 4 * GIB}}, "disk-full", True),
@@ -144,5 +145,5 @@ def test_a_finding_says_in_one_line_what_to_do() -> None:
 
 
 def test_the_stack_of_those_who_change_it_needs_no_name_and_no_ports() -> None:
-    facts = replace(WELL, resolved=(), listening=frozenset({("0.0.0.0", 443)}))
+    facts = replace(WELL, resolved=(), overcommits=False, listening=frozenset({("0.0.0.0", 443)}))
     assert findings(config(production=None), facts) == []
