@@ -59,6 +59,7 @@ def test_it_writes_nowhere_but_in_its_own_folders() -> None:
 def test_it_needs_no_root_and_nothing_newer_than_debians() -> None:
     text = door(trusted_proxies=["192.0.2.0/24"], cdn_url="https://cdn.example.org", logs=True, rum=True)
     assert not re.search(r"^ *user ", text, re.MULTILINE)
+    assert "ssl_session_tickets off;" in text, "their key would have to be changed every day"
     assert not [word for word in TOO_NEW if word in text]
 
 

@@ -126,6 +126,11 @@ class Door:
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca)
 
+    def serial(self) -> str:
+        """Which certificate it shows."""
+        with connect(self) as connection:
+            return str((connection.getpeercert() or {})["serialNumber"])
+
     def client(self, **how: Any) -> Client:
         """Asks as a browser of somebody who knows the name."""
         return Client(self, **how)
