@@ -74,8 +74,8 @@ def alone(there: Installation) -> Iterator[None]:
 def _fill(writer: Writer, there: Installation, now: datetime) -> None:
     login = Login(there.parts.postgres, "backup", read(there.secrets / "backup-database-password"))
     with snapshot(login, GRAFANA) as moment:
+        contents = moment.contents()  # first: sequences go on, and a dump that is ahead of them is well
         _dump(writer, login, moment.id)
-        contents = moment.contents()
     for path, name in _files(there):
         _add(writer, path, name)
     manifest = Manifest(

@@ -46,7 +46,7 @@ class Contents(_Strict):
 
     tables: dict[str, Table]
     sequences: dict[str, int]
-    """The last numbers given out; a dump may be a little ahead of them."""
+    """The last numbers given out when the dump began; it may be a little ahead of them."""
     objects: list[str]
     """Tables, indexes, views and constraints, by name."""
 
