@@ -9,10 +9,11 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from compose.backup import archive, database, work
+from compose.backup import archive, database, making, work
 from compose.backup.contents import contents
 from compose.backup.making import alone
 from compose.backup.manifest import BackupError, backups
@@ -53,6 +54,22 @@ def test_a_backup_at_a_moment_of_writes_comes_back_as_it_was(there: Installation
         "cluster_ai_backup_verified_timestamp_seconds": (NOW + timedelta(hours=1)).timestamp(),
         "cluster_ai_backup_verification_success": 1,
     }
+
+
+def test_numbers_given_out_while_it_is_made_are_no_difference(
+    there: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sequence is of no snapshot: it goes on under every one."""
+    real = making._dump
+
+    def dump(*arguments: Any) -> None:
+        sql(there, "SELECT nextval('writes_id_seq')")
+        real(*arguments)
+        sql(there, "SELECT nextval('writes_id_seq')")
+
+    monkeypatch.setattr(making, "_dump", dump)
+    work.backup(there, NOW, quiet)
+    work.verify(there, NOW, quiet)
 
 
 def test_nothing_of_it_is_plain_and_both_keys_open_it(there: Installation) -> None:
