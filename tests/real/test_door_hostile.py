@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from tests.compose.running import until
 from tests.standins import grafana_standin, nginx_server
 from tests.standins.grafana_standin import StandIn
 from tests.standins.nginx_server import DOMAIN, Door
@@ -131,7 +132,7 @@ def test_only_a_trusted_proxy_names_the_visitor(grafana: StandIn) -> None:
     with nginx_server.running(grafana.address, trusted_proxies=["127.0.0.1/32"]) as behind, behind.client() as client:
         client.get("/d/x", headers={"X-Forwarded-For": "10.9.9.9, 203.0.113.7, 127.0.0.1"})
         assert grafana.asked[-1].said("x-real-ip") == ["203.0.113.7"], "the last that is not a trusted proxy"
-        assert '"address":"203.0.113.7"' in behind.access_log.read_text()
+        until(lambda: '"address":"203.0.113.7"' in behind.access_log.read_text(), "the log to be written")
 
 
 INSIDE = f"GET /smuggled HTTP/1.1\r\nHost: {DOMAIN}\r\n\r\n"
