@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def backup(there: Installation, now: datetime, say: Say) -> Path:
         try:
             path = make(there, now)
         except BackupError:
-            state.save(there, known)  # so that a first failure is told, too
+            with suppress(BackupError):  # on a full disk the reason is what counts, and the old file grows old
+                state.save(there, known)  # so that a first failure is told, too
             raise
         say(f"made {path}")
         _tidy(there, now, known.proven, say)
@@ -53,7 +55,8 @@ def verify(there: Installation, now: datetime, say: Say) -> Path:
         try:
             rows = _restored(there, newest)
         except BackupError:
-            state.save(there, told)
+            with suppress(BackupError):
+                state.save(there, told)
             raise
         except (DatabaseError, SecretError) as error:  # nothing is known of the backup, so nothing is told of it
             raise BackupError(f"{newest.name} could not be tested: {error}") from None

@@ -92,7 +92,8 @@ def rotate(
     """Replace the secret NAME, and say what must be started again, in which order.
 
     Whoever checks the secret learns the new one before it takes the old one's place, so that a run that was
-    interrupted is finished by the next. Nobody who is signed in to Grafana is signed out.
+    interrupted is finished by the next. Nobody who is signed in to Grafana is signed out. Where all runs in
+    containers: `cluster-ai deploy compose run --rm admin secrets rotate NAME`.
     """
     with _saying_why():
         there = installation(config, postgres=postgres, redis=redis)

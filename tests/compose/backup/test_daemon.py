@@ -118,3 +118,10 @@ def test_prometheus_is_told_of_a_first_backup_that_fails(tmp_path: Path) -> None
     text = (tmp_path / "data/textfile/cluster-ai-backup.prom").read_text()
     assert 'cluster_ai_backup_last_success_timestamp_seconds{name="grafana"} 0.0\n' in text
     assert "verif" not in text  # nothing was tested, so nothing is told of a test
+
+
+def test_the_reason_counts_more_than_that_it_cannot_be_told(tmp_path: Path) -> None:
+    there = installed(tmp_path, postgres="127.0.0.1:9")
+    (tmp_path / "data").write_text("in the way")
+    with pytest.raises(BackupError, match=r"Connection refused|is not on PATH"):
+        work.backup(there, SUNDAY, lambda _line: None)
