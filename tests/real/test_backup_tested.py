@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from compose.backup import archive, work
-from compose.backup.manifest import MANIFEST, Manifest
+from compose.backup import archive, database, work
+from compose.backup.contents import contents
+from compose.backup.manifest import MANIFEST, Manifest, differences
 from provisioning.secrets.age_key import new_pair
 from provisioning.secrets.database import query
 from provisioning.secrets.installation import Installation
@@ -112,3 +113,28 @@ def test_a_scratch_database_that_was_left_behind_is_no_trouble(there: Installati
     sql(there, "CREATE TABLE people (a int)", "cluster_ai_scratch")
     work.verify(there, NOW, quiet)
     assert "cluster_ai_scratch" not in databases(postgres)
+
+
+CHANGES = {
+    "UPDATE people SET name = 'P7' WHERE id = 7": "table public.people has other contents",
+    "UPDATE people SET seen = seen + interval '1 microsecond' WHERE id = 7": "table public.people has other contents",
+    "UPDATE people SET picture = picture || '\\x00' WHERE id = 7": "table public.people has other contents",
+    "UPDATE people SET score = NULL WHERE id = 7": "table public.people has other contents",
+    "UPDATE other.\"Odd | name\" SET a = '' WHERE a IS NULL": "table other.Odd | name has other contents",
+    "DELETE FROM sessions WHERE person = 7": "table public.sessions has 499 rows, and had 500",
+    "DROP TABLE sessions": "table public.sessions is missing",
+    "CREATE TABLE more (a int)": "table public.more was not there",
+    "DROP INDEX sessions_by_person": "i public.sessions_by_person is missing",
+    "ALTER TABLE people DROP CONSTRAINT people_name_key": "i public.people_name_key is missing",
+    "SELECT setval('people_id_seq', 3)": "sequence public.people_id_seq would give out numbers again",
+}
+
+
+def test_the_smallest_difference_is_seen(there: Installation) -> None:
+    path = work.backup(there, NOW, quiet)
+    manifest = archive.check(path, there.secrets / IDENTITY)
+    for change, said in CHANGES.items():
+        with database.scratch(there) as name:
+            database.fill(there, name, path, there.secrets / IDENTITY, manifest)
+            sql(there, change, name)
+            assert said in differences(manifest.contents, contents(database.owner(there), name)), change

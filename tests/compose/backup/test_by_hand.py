@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from provisioning.cli import main
 from tests.compose.installation import PRODUCTION, TARGETS, installed, stack
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return installed(tmp_path_factory.mktemp("by-hand") / "host", f"{TARGETS}{PRODUCTION}")
 
 
 @pytest.mark.parametrize(
@@ -20,18 +25,23 @@ from tests.compose.installation import PRODUCTION, TARGETS, installed, stack
         "run --rm admin secrets rotate redis-grafana-password --finish",
     ],
 )
-def test_what_is_behind_compose_is_not_for_us(words: str, tmp_path: Path) -> None:
-    folder = installed(tmp_path / "host", f"{TARGETS}{PRODUCTION}")
+def test_what_is_behind_compose_is_not_for_us(
+    words: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     (tmp_path / "docker").write_text('#!/bin/sh\necho "$@"\n')
     (tmp_path / "docker").chmod(0o755)
-    command = [sys.executable, "-m", "provisioning.cli", "deploy", "compose", *words.split()]
-    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=folder, env={**os.environ, **path}, capture_output=True, text=True, check=True)
-    assert done.stdout.endswith(f"/rendered/compose.yml {words}\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main, ["deploy", "compose", *words.split()])
+    assert done.exit_code == 0, done.output
+    assert capfd.readouterr().out.endswith(f"/rendered/compose.yml {words}\n")
 
 
-def test_they_need_not_be_told_which_file(tmp_path: Path) -> None:
-    folder = installed(tmp_path / "host", f"{TARGETS}{PRODUCTION}")
+def test_they_need_not_be_told_which_file(folder: Path) -> None:
     services = stack(folder)["services"]
     for name in ("backup", "admin"):
         assert services[name]["working_dir"] == str(folder)

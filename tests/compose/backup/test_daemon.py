@@ -48,12 +48,12 @@ class Played:
         return path
 
     def after(self, **time: float) -> list[str]:
-        """What was done when so much time has passed, looked at every minute."""
+        """What was done when so much time has passed, looked at every five minutes."""
         end = self.now + timedelta(**time)
         self.done.clear()
         while self.now < end:
-            self.now += timedelta(minutes=1)
-            self.watch += 60
+            self.now += timedelta(minutes=5)
+            self.watch += 300
             self.daemon.look()
         return self.done
 
@@ -67,7 +67,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
 
 
 def test_a_week(played: Played) -> None:
-    assert played.after(minutes=1) == ["backup Sun 02:01", "test Sun 02:01"]  # the first ones, at once
+    assert played.after(minutes=5) == ["backup Sun 02:05", "test Sun 02:05"]  # the first ones, at once
     days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
     expected = [f"backup {day} 02:30" for day in days] + ["test Sun 02:30"]
     expected.insert(1, "test Sun 02:30")
@@ -93,9 +93,9 @@ def test_what_fails_is_tried_again_after_a_pause(played: Played, caplog: pytest.
 def test_what_was_missed_is_caught_up_and_a_clock_set_back_does_no_harm(played: Played) -> None:
     played.after(hours=1)
     played.now += timedelta(days=10)
-    assert played.after(minutes=2) == ["backup Wed 03:01", "test Wed 03:01"]
+    assert played.after(minutes=10) == ["backup Wed 03:05", "test Wed 03:05"]
     played.now -= timedelta(days=5)
-    assert played.after(minutes=2) == ["backup Fri 03:03", "test Fri 03:03"]
+    assert played.after(minutes=10) == ["backup Fri 03:15", "test Fri 03:15"]
 
 
 def test_after_a_bad_test_the_next_backup_is_tested(played: Played) -> None:
@@ -108,7 +108,7 @@ def test_after_a_bad_test_the_next_backup_is_tested(played: Played) -> None:
 def test_a_state_that_was_damaged_is_as_none(played: Played) -> None:
     played.after(hours=1)
     (played.there.folder / FOLDER / "state.json").write_text("{")
-    assert played.after(minutes=1) == ["test Sun 03:01"]
+    assert played.after(minutes=5) == ["test Sun 03:05"]
 
 
 def test_prometheus_is_told_of_a_first_backup_that_fails(tmp_path: Path) -> None:
