@@ -86,8 +86,10 @@ def test_without_any_grafana_people_are_told_so_and_static_files_stay() -> None:
         with nginx_server.running(grafana.address) as door, door.client() as client:
             assert client.get("/public/kept.js").content == SCRIPT
             only.close()
-            answer = client.get("/d/x")
+            answer = client.get("/d/x?code=secret-word")
             assert (answer.status_code, answer.headers["retry-after"]) == (502, "5")
+            until(lambda: '"status":502' in door.access_log.read_text(), "it to be told")
+            assert "secret-word" not in door.said.read_text() + door.access_log.read_text()
             assert "tries again" in answer.text
             assert answer.headers["strict-transport-security"]
             assert answer.headers["content-security-policy"].startswith("default-src 'none'")
