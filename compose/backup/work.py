@@ -51,7 +51,8 @@ def verify(there: Installation, now: datetime, say: Say) -> Path:
             raise BackupError(f"there is no backup in {there.folder / FOLDER}; `cluster-ai backup now` makes one")
         newest = list(found)[-1]
         known = state.load(there)
-        told = known.model_copy(update={"verified": now.timestamp(), "well": False})
+        proven = known.proven if known.proven != newest.name else None
+        told = known.model_copy(update={"verified": now.timestamp(), "well": False, "proven": proven})
         try:
             rows = _restored(there, newest)
         except BackupError:

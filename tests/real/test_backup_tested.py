@@ -103,7 +103,9 @@ def test_the_test_finds_a_backup_that_is_not_good_and_says_so(
     assert len(done.output.splitlines()) == 1
     assert metrics(there)["cluster_ai_backup_verification_success"] == 0
     assert metrics(there)["cluster_ai_backup_last_success_timestamp_seconds"] == NOW.timestamp()
-    assert "was not good" in command(there, "list").output
+    shown = command(there, "list").output
+    assert "was not good" in shown
+    assert "restored as a test, and good" not in shown
     assert "cluster_ai_scratch" not in databases(postgres)
 
 
