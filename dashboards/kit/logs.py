@@ -33,10 +33,8 @@ def lines(title: str, *, description: str, query: str, empty: str) -> core.Logs:
     )
 
 
-def counted(
-    title: str, *, description: str, queries: Sequence[Query], empty: str, stacked: bool = False
-) -> core.TimeSeries:
-    """How many lines there were over time."""
+def counted(title: str, *, description: str, queries: Sequence[Query], empty: str) -> core.TimeSeries:
+    """How many lines there were over time, of everything together and of each."""
     panel = timeseries(
         title,
         description=description,
@@ -45,10 +43,12 @@ def counted(
         levels=plain(),
         empty=empty,
         decimals=0,
-        stacked=stacked,
+        stacked=True,
     )
     panel.dataSource = LOKI
     panel.targets = _of_loki(queries)
+    # Lines come now and then, and between them there is no value that a line could be drawn through.
+    panel.drawStyle, panel.fillOpacity, panel.interval = "bars", 70, "1m"
     return panel
 
 

@@ -38,7 +38,6 @@ def page(_limits: Mapping[str, float]) -> Page:
                         Query(f"sum by (service) (count_over_time({_CHOSEN} {_ERRORS} [$__auto]))", "{{service}}")
                     ],
                     empty="no errors",
-                    stacked=True,
                 ),
                 counted(
                     "Who writes how much?",
@@ -56,7 +55,6 @@ def page(_limits: Mapping[str, float]) -> Page:
                     "too many within a minute. Some are people who mistype; many are somebody who guesses.",
                     queries=[Query(f"sum by (status) (count_over_time({_REFUSED} [$__auto]))", "{{status}}")],
                     empty="none was refused",
-                    stacked=True,
                 ),
                 lines(
                     "From where?",
