@@ -34,7 +34,7 @@ from tests.provisioning.secrets.installed import write
 POSTGRES = Package(
     "postgresql-15",
     {},
-    needs=("postgresql-client-15", "libpq5", "libicu", "libxml2", "libxslt1", "libldap", "libsasl2", "libllvm"),
+    needs=("postgresql-client-1", "libpq", "libicu", "libxml", "libxslt1", "libldap", "libsasl2-"),
 )
 AGE = Package("age", {})
 _CACHED = default_cache_dir() / "debian"
