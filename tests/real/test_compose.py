@@ -6,140 +6,31 @@ Dockerfiles. Run by `make test-containers`.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from compose.deploy import engine as deploying
 from compose.images import IMAGES
 from provisioning.secrets.names import SECRETS
 from tests.certificates import Authority
 from tests.compose.audit import problems
-from tests.compose.installation import stack
+from tests.compose.installation import TARGETS, stack
+from tests.real.compose_host import DOMAIN, FILE, OWNER, SERVICES, Host, as_owner, pid
 from tests.standins import container_images, docker_engine
-from tests.standins.docker_engine import Engine, until
+from tests.standins.docker_engine import until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
-OWNER = (1234, 1235)
-DOMAIN = "monitoring.example.org"
-FILE = f"""\
-name: lab
-targets:
-  ollama:
-    - {{name: gpu-1, url: "http://192.0.2.7:11434"}}
-notifications:
-  heartbeat: {{url_file: heartbeat-url}}
-production:
-  domain: {DOMAIN}
-  http: 127.0.0.1:20080
-  https: 127.0.0.1:20443
-  grafanas: 2
-  certificate: {{cert_file: cert.pem, key_file: key.pem}}
-"""
-# PostgreSQL and Redis of the stand-ins are Debian 13's, and Grafana answers for its health alone.
-SERVICES = {
-    "alertmanager",
-    "backup",
-    "blackbox",
-    "exporter",
-    "grafana-1",
-    "grafana-2",
-    "nginx",
-    "nginx-exporter",
-    "nginx-log-exporter",
-    "node-exporter",
-    "postgres",
-    "postgres-exporter",
-    "prometheus",
-    "redis",
-    "redis-exporter",
-    "sms-bridge",
-}
-
-
-class Host:
-    """An installation of a user who is not root, on an engine of its own."""
-
-    def __init__(self, engine: Engine, folder: Path) -> None:
-        self.engine = engine
-        self.folder = folder
-
-    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command of ours, as the owner."""
-        done = as_owner(self.engine, self.folder, "-m", "provisioning.cli", *arguments)
-        assert not check or done.returncode == 0, done.stdout + done.stderr
-        return done
-
-    def compose(self, *arguments: str, check: bool = True) -> str:
-        start = deploying.command(self.folder, production=True)[1:]
-        return self.engine.docker(*start, *arguments, check=check).stdout
-
-    def containers(self) -> dict[str, dict[str, Any]]:
-        """What the engine says of each service."""
-        found = self.compose("ps", "--all", "--quiet").split()
-        rows = json.loads(self.engine.docker("inspect", *found).stdout) if found else []
-        return {row["Config"]["Labels"]["com.docker.compose.service"]: row for row in rows}
-
-    def healthy(self) -> set[str]:
-        states = {name: row["State"].get("Health", {}) for name, row in self.containers().items()}
-        return {name for name, health in states.items() if health.get("Status") == "healthy"}
-
-    def get(self, path: str) -> bytes:
-        """A page by the door, checked like a browser does."""
-
-        def ask() -> bytes:
-            context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
-            with (
-                socket.create_connection(("127.0.0.1", 20443), 5) as plain,
-                context.wrap_socket(plain, server_hostname=DOMAIN) as connection,
-            ):
-                head = f"GET {path} HTTP/1.1\r\nHost: {DOMAIN}:20443\r\nConnection: close\r\n\r\n"
-                connection.sendall(head.encode())
-                return b"".join(iter(lambda: connection.recv(65536), b""))
-
-        return self.engine.inside(ask)
-
-    def query(self, question: str) -> list[dict[str, Any]]:
-        url = f"http://127.0.0.1:9090/api/v1/query?query={question}"
-        done = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", url)
-        found: list[dict[str, Any]] = json.loads(done)["data"]["result"]
-        return found
-
-    def sql(self, text: str) -> str:
-        password = f"PGPASSWORD=$(cat {self.folder}/secrets/postgres-password)"
-        script = f'{password} psql -h 127.0.0.1 -U postgres -At -c "{text}" grafana'
-        return self.compose("exec", "-T", "postgres", "sh", "-c", script).strip()
-
-
-def as_owner(engine: Engine, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python as another user, who may look neither into root's home nor at its Python there."""
-    paths = [str(container_images.ROOT), *(path for path in sys.path if path.endswith("site-packages"))]
-    return subprocess.run(
-        ["/usr/bin/python3", "-P", *arguments],
-        cwd=folder,
-        env=engine.environment | {"HOME": str(folder), "PYTHONPATH": ":".join(paths), "PATH": engine.client},
-        user=OWNER[0],
-        group=OWNER[1],
-        extra_groups=[],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +93,13 @@ def test_our_image_is_small_and_holds_nothing_that_installs(host: Host) -> None:
     assert row["Config"]["Labels"]["org.opencontainers.image.version"] == image.rpartition(":")[2]
 
 
+def test_the_same_source_gives_the_same_files_byte_for_byte(host: Host) -> None:
+    container_images.build_ours(host.engine, "cluster-ai", "cluster-ai:again", "--no-cache")
+    found = json.loads(host.engine.docker("inspect", IMAGES["cluster-ai"], "cluster-ai:again").stdout)
+    assert found[0]["RootFS"]["Layers"] == found[1]["RootFS"]["Layers"]
+    assert len(found[0]["RootFS"]["Layers"]) == 1
+
+
 def test_compose_reads_the_files_as_the_audit_does(up: Host) -> None:
     whole = yaml.safe_load(up.compose("config"))
     ours = stack(up.folder)
@@ -224,17 +122,6 @@ def test_no_container_has_more_rights_than_it_was_given(up: Host) -> None:
         assert fields["Seccomp"] == "2", name
         assert row["HostConfig"]["ReadonlyRootfs"] is True
         assert bool(row["NetworkSettings"]["Ports"].get("8443/tcp")) == (name == "nginx")
-
-
-def pid(row: dict[str, Any]) -> int:
-    """The first process of a container, as this system counts."""
-    for status in Path("/proc").glob("[0-9]*/status"):
-        with contextlib.suppress(OSError):
-            # Its number here, in the engine's namespace, and in the container's own.
-            found = re.search(rf"^NSpid:\t(\d+)\t{row['State']['Pid']}\t1$", status.read_text(), re.MULTILINE)
-            if found:
-                return int(found[1])
-    raise AssertionError(f"{row['Name']} has no process")
 
 
 def test_everything_is_scraped_and_the_door_answers(up: Host) -> None:
@@ -332,3 +219,29 @@ def test_all_of_it_comes_back_on_an_empty_machine(up: Host) -> None:
         name: value for name, value in keys.items() if name != "backup-operator-key"
     }
     assert up.get("/api/health").startswith(b"HTTP/1.1 200")
+
+
+def test_those_who_change_it_see_their_changes_at_once(host: Host) -> None:
+    host.command("deploy", "down", check=False)
+    source, folder = host.folder.parent / "source", host.folder.parent / "dev"
+    for room in ("alert_rules", "compose", "dashboards", "exporter", "provisioning"):
+        shutil.copytree(container_images.ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "ours").mkdir(parents=True)
+    (folder / "ours/token").write_text("a-token")
+    (folder / "cluster-ai.yml").write_text(TARGETS.replace('proxy: {listen: "0.0.0.0:11435"}, ', ""))
+    subprocess.run(["chown", "-R", f"{OWNER[0]}:{OWNER[1]}", folder], check=True)
+    dev = Host(host.engine, folder, source, "dev")
+    result = dev.command("deploy", "up", check=False)
+    assert dev.healthy() == {"alertmanager", "exporter", "grafana-1", "node-exporter", "prometheus"}, result.stderr
+    for port in (3001, 9090, 9093, 9860):
+        host.engine.inside(lambda port=port: socket.create_connection(("127.0.0.1", port), 5).close())
+
+    with (source / "exporter/cli.py").open("a") as code:
+        code.write("# a change\n")
+    until(lambda: dev.compose("logs", "exporter").count("serving on") == 2, "the exporter with the change")
+    page = folder / "rendered/grafana/pages/dashboard.json"
+    code = source / "dashboards/pages/dashboard.py"
+    changed = "import dataclasses\n_page = page\npage = lambda n: dataclasses.replace(_page(n), title='A new title')\n"
+    code.write_text(code.read_text() + changed)
+    until(lambda: '"title": "A new title"' in page.read_text(), "the page with the change", 60)
+    dev.command("deploy", "down")

@@ -116,14 +116,22 @@ def build(engine: Engine, owner: tuple[int, int]) -> None:
         _stand_in(engine, IMAGES[name], entrypoint, owner)
     if "GRAFANA_HOME" in os.environ:
         _grafana(engine, Path(os.environ["GRAFANA_HOME"]))
+    for name in ("cluster-ai", "backup"):
+        build_ours(engine, name, IMAGES[name])
     with relay(engine) as address:
-        own = ["build", "--network=host", "--build-arg", f"PIP_INDEX_URL=http://{address}/simple/"]
-        own += ["--build-arg", f"http_proxy=http://{address}", "--quiet"]
-        own += ["--build-arg", "no_proxy=127.0.0.1"]
-        dockerfile = ["--file", str(ROOT / "compose/Dockerfile")]
-        for name in ("cluster-ai", "backup"):
-            engine.docker(*own, *dockerfile, "--target", name, "--tag", IMAGES[name], str(ROOT))
-        engine.docker(*own, "--tag", IMAGES["nginx"], str(ROOT / "compose/nginx"))
+        engine.docker(*_build(address), "--tag", IMAGES["nginx"], str(ROOT / "compose/nginx"))
+
+
+def build_ours(engine: Engine, target: str, tag: str, *more: str) -> None:
+    """One target of our Dockerfile."""
+    with relay(engine) as address:
+        file = ["--file", str(ROOT / "compose/Dockerfile"), "--target", target, "--tag", tag]
+        engine.docker(*_build(address), *file, *more, str(ROOT))
+
+
+def _build(address: str) -> list[str]:
+    given = (f"PIP_INDEX_URL=http://{address}/simple/", f"http_proxy=http://{address}", "no_proxy=127.0.0.1")
+    return ["build", "--quiet", "--network=host", *(part for value in given for part in ("--build-arg", value))]
 
 
 def _stand_in(engine: Engine, tag: str, entrypoint: str, owner: tuple[int, int]) -> None:
