@@ -116,7 +116,7 @@ def test_a_script_of_the_bridge_stays_with_its_keys(redis, there: Installation) 
 
 
 def test_nobody_gets_in_without_a_password(redis) -> None:
-    with Redis(host="127.0.0.1", port=redis.port) as asked, pytest.raises(exceptions.AuthenticationError):
+    with Redis(host="127.0.0.1", port=redis.port, retry=None) as asked, pytest.raises(exceptions.AuthenticationError):
         asked.ping()
 
 
@@ -125,7 +125,7 @@ def test_the_user_that_redis_is_at_its_start_is_nobody(password: str, tmp_path: 
     there = installed(tmp_path, redis=f"127.0.0.1:{free_port()}")
     with redis_server.rendered(there, tmp_path) as server:
         for named in ({}, {"username": "default"}):
-            asked = Redis(host="127.0.0.1", port=server.port, password=password, **named)
+            asked = Redis(host="127.0.0.1", port=server.port, password=password, retry=None, **named)
             with asked, pytest.raises(exceptions.AuthenticationError):
                 asked.ping()
 
