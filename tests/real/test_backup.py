@@ -17,6 +17,7 @@ from compose.backup import archive, database, making, work
 from compose.backup.contents import contents
 from compose.backup.making import alone
 from compose.backup.manifest import BackupError, backups
+from compose.backup.state import load
 from provisioning.secrets.installation import Installation
 from provisioning.secrets.names import IDENTITY, OPERATOR_KEY
 from tests.compose.running import until
@@ -196,3 +197,18 @@ def test_what_is_superfluous_goes_once_there_is_a_new_one(there: Installation) -
     new = work.backup(there, NOW, quiet)
     kept = set(backups(there.folder / "backups"))
     assert kept == {made[2], made[4], new}
+
+
+def test_the_service_makes_the_first_backup_tests_it_and_ends_when_told(there: Installation) -> None:
+    words = ["backup", "run", "--config", str(there.file), "--postgres", there.parts.postgres]
+    service = subprocess.Popen([sys.executable, "-m", "provisioning.cli", *words], stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: load(there).well, "the first backup to be tested", seconds=60)
+    finally:
+        service.terminate()
+    said = service.communicate(timeout=20)[1]
+    assert service.returncode == 0, said
+    [made] = backups(there.folder / "backups")
+    assert load(there).proven == made.name
+    assert f"INFO made {made}" in said
+    assert f"INFO {made.name} is good: 4 tables with " in said
