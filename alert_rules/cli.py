@@ -19,15 +19,9 @@ from alert_rules.writing import SEVERITIES
 from provisioning.config.hours import parse_moment
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import Config
+from provisioning.config.options import config_option
 
-_config = click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml.",
-)
+_config = config_option(name="file")
 _target = click.option("--target", help="The alert's target.")
 _severity = click.option("--severity", type=click.Choice(SEVERITIES), help="In place of the alert's own.")
 _host = click.option("--host", help="The alert's machine.")

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from provisioning.config.model import Config
+from provisioning.config.options import DEFAULT_FILE
 from provisioning.config.targets import SYSTEMS
 
 # Command, and the room that brings it. Loading a room takes longer than checking a file.
@@ -32,7 +33,6 @@ ROOMS = {
     "secrets": "provisioning.secrets.cli",
     "backup": "compose.backup.cli",
 }
-DEFAULT_FILE = Path("cluster-ai.yml")
 
 
 class Rooms(click.Group):

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,19 +12,12 @@ from compose.backup import restoring, state, work
 from compose.backup.daemon import Daemon
 from compose.backup.making import FOLDER
 from compose.backup.manifest import BackupError, backups
-from provisioning.config.load import ConfigError
+from provisioning.config.options import config_option, saying_why
 from provisioning.secrets.installation import NotProductionError, installation
 from provisioning.secrets.names import IDENTITY
 
-_FAILED = 1
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_config = click.option(
-    "--config",
-    type=_FILE,
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml; `backups`, `secrets` and `data` lie beside it.",
-)
+_config = config_option("The cluster-ai.yml; `backups`, `secrets` and `data` lie beside it.")
 _postgres = click.option(
     "--postgres", metavar="HOST:PORT", help="Where PostgreSQL answers.  [postgres:5432, as in the containers]"
 )
@@ -46,7 +36,7 @@ def now(config: Path, postgres: str | None) -> None:
 
     Nothing of it is seen until it is whole. Superfluous ones go, as `production.backup` says.
     """
-    with _saying_why():
+    with saying_why(BackupError, NotProductionError):
         work.backup(installation(config, postgres=postgres), datetime.now(UTC), click.echo)
 
 
@@ -54,7 +44,7 @@ def now(config: Path, postgres: str | None) -> None:
 @_config
 def show(config: Path) -> None:
     """Show the backups that are here, and which was restored last as a test."""
-    with _saying_why():
+    with saying_why(BackupError, NotProductionError):
         there = installation(config)
         known = state.load(there)
         found = backups(there.folder / FOLDER)
@@ -77,7 +67,7 @@ def verify(config: Path, postgres: str | None) -> None:
 
     Exit code 1 when it cannot be opened, is damaged, or holds something else. The scratch database goes in any case.
     """
-    with _saying_why():
+    with saying_why(BackupError, NotProductionError):
         work.verify(installation(config, postgres=postgres), datetime.now(UTC), click.echo)
 
 
@@ -90,7 +80,7 @@ def run(config: Path, postgres: str | None) -> None:
     What was missed while this did not run is caught up at once.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    with _saying_why():
+    with saying_why(BackupError, NotProductionError):
         Daemon(installation(config, postgres=postgres)).run()
 
 
@@ -122,7 +112,7 @@ def restore(
     --config; then, once PostgreSQL answers, the database. Nothing that is there is overwritten unless you say so, and
     nothing at all is changed by a backup that is damaged. Alertmanager should not run meanwhile.
     """
-    with _saying_why():
+    with saying_why(BackupError, NotProductionError):
         folder = config.absolute().parent
         key = identity or folder / "secrets" / IDENTITY
         how: dict[str, bool] = {"overwrite": overwrite, "dry_run": dry_run}
@@ -131,13 +121,3 @@ def restore(
         if only != "files" and not (dry_run and not config.exists()):
             there = installation(config, postgres=postgres)
             restoring.grafana(there, file, key, patience=patience, say=click.echo, **how)
-
-
-@contextmanager
-def _saying_why() -> Iterator[None]:
-    """Ends with one line on what is wrong in place of a traceback."""
-    try:
-        yield
-    except (BackupError, ConfigError, NotProductionError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(_FAILED)

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from compose.certificates import placing
 from compose.certificates.program import CertificateError
-from provisioning.config.load import ConfigError, load
-from provisioning.config.model import Config
+from provisioning.config.load import load
+from provisioning.config.options import config_option, saying_why
 
-_FAILED = 1
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml; certificates lie in `data/certificates` beside it.",
-)
+_config = config_option("The cluster-ai.yml; certificates lie in `data/certificates` beside it.")
 
 
 @click.group()
@@ -40,7 +30,8 @@ def make(config: Path) -> None:
     data/certificates/authority.pem, which is good for your domain alone. With `acme` that is only what nginx starts
     with. nginx reads a new one by itself within seconds.
     """
-    with _saying_why(config) as (read, folder):
+    with saying_why(CertificateError):
+        read, folder = load(config), config.absolute().parent
         done = placing.place(read, folder)
         for line in done:
             click.echo(line)
@@ -53,18 +44,10 @@ def make(config: Path) -> None:
 @_config
 def show(config: Path) -> None:
     """Say for whom the certificate is, from whom, and how long; ends with 1 when browsers would refuse it."""
-    with _saying_why(config) as (read, folder):
+    with saying_why(CertificateError):
+        read, folder = load(config), config.absolute().parent
         there = placing.shelf(read, folder)
         found = placing.look(there)
         left = (found.ends - dt.datetime.now(dt.UTC)).days
         click.echo(f"{there.chain}\nfor {', '.join(found.names)}\nfrom {found.issuer}")
         click.echo(f"good until {found.ends:%Y-%m-%d %H:%M} UTC, {left} days")
-
-
-@contextmanager
-def _saying_why(file: Path) -> Iterator[tuple[Config, Path]]:
-    try:
-        yield load(file), file.absolute().parent
-    except (ConfigError, CertificateError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(_FAILED)

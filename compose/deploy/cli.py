@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -13,17 +12,11 @@ from compose.deploy import engine, preparing, restoring
 from compose.deploy.findings import Finding, findings
 from compose.deploy.preparing import Host, PrepareError
 from provisioning.config.command import command as own_name
-from provisioning.config.load import ConfigError
+from provisioning.config.options import config_option, saying_why
 
 _FAILED, _NOTHING_RUNS = 1, 3
 
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml; secrets, data and backups lie beside it.",
-)
+_config = config_option("The cluster-ai.yml; secrets, data and backups lie beside it.")
 
 
 @click.group()
@@ -42,7 +35,7 @@ def check(config: Path) -> None:
     Each finding is one line: error or warning, what it is, and what to do. Exit code 0 when nothing keeps the stack
     from starting, 1 when something does.
     """
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         sys.exit(_tell(_findings(preparing.host(config))))
 
 
@@ -55,7 +48,7 @@ def up(config: Path, wait: int) -> None:
     That is: secrets and folders, rendered files, `deploy check`, containers, people and folders in Grafana. A second
     time it changes only what changed in cluster-ai.yml, in secrets, or by a new version.
     """
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         sys.exit(_up(config, wait))
 
 
@@ -75,7 +68,7 @@ def restore(backup: Path, config: Path, identity: Path | None, wait: int, *, ove
     First the files and secrets, then PostgreSQL alone, then what was in it, then everything. Stop what runs before:
     `deploy down`.
     """
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         restoring.restore(config, backup, identity, click.echo, overwrite=overwrite)
         sys.exit(_up(config, wait))
 
@@ -84,7 +77,7 @@ def restore(backup: Path, config: Path, identity: Path | None, wait: int, *, ove
 @_config
 def down(config: Path) -> None:
     """Stop and remove the containers. Everything that lasts is in the folder and stays."""
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         there = preparing.host(config)
         sys.exit(engine.run([*there.compose, "--profile", "*", "down", "--remove-orphans"]))
 
@@ -96,7 +89,7 @@ def status(config: Path) -> None:
 
     Exit code 0 when all are well, 1 when one is not, 3 when none is there.
     """
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         rows = engine.containers(preparing.host(config).compose)
         if not rows:
             click.echo(f"nothing runs; `{own_name()} deploy up` starts it", err=True)
@@ -112,7 +105,7 @@ def status(config: Path) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)
 def compose(config: Path, arguments: Sequence[str]) -> None:
     """Call `docker compose` for this installation: `deploy compose logs nginx`, `deploy compose restart redis`."""
-    with _saying_why():
+    with saying_why(PrepareError, engine.EngineError):
         sys.exit(engine.run([*preparing.host(config).compose, *arguments]))
 
 
@@ -148,13 +141,3 @@ def _people(there: Host) -> int:
     password = ["--password-file", str(there.folder / "secrets/grafana-admin-password")]
     terminal = [] if sys.stdout.isatty() else ["--no-TTY"]
     return engine.run([*there.compose, "run", "--rm", *terminal, "admin", *applied, *password])
-
-
-@contextmanager
-def _saying_why() -> Iterator[None]:
-    """Ends with one line on what is wrong in place of a traceback."""
-    try:
-        yield
-    except (ConfigError, PrepareError, engine.EngineError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(_FAILED)

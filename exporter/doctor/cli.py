@@ -14,19 +14,13 @@ from exporter.doctor.findings import kinds
 from exporter.doctor.report import as_json, as_text, exit_code
 from provisioning.config.load import ConfigError, load
 from provisioning.config.model import Config
+from provisioning.config.options import config_option
 from provisioning.config.problems import printable
 
 
 @click.command()
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The configuration file.",
-)
+@config_option(name="file")
 @click.option("--json", "json_", is_flag=True, help="Print JSON for scripts; its shape stays the same.")
 @click.option("--ignore", multiple=True, metavar="ID", help="Leave findings of this id out. May be repeated.")
 def doctor(targets: tuple[str, ...], file: Path, json_: bool, ignore: tuple[str, ...]) -> None:  # noqa: FBT001

@@ -15,6 +15,7 @@ from exporter.errors import Reason
 from provisioning.config.addresses import scheduler_url
 from provisioning.config.command import command
 from provisioning.config.hosts import LOOPBACK
+from provisioning.config.options import DEFAULT_FILE
 from provisioning.config.problems import printable
 from provisioning.init.first_file import Machine, text
 
@@ -36,7 +37,7 @@ _WRITTEN = frozenset({What.DASK, What.OLLAMA, What.OPENWEBUI, What.NODE_EXPORTER
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("cluster-ai.yml"),
+    default=DEFAULT_FILE,
     show_default=True,
     help="The file to write; one that is there is never replaced.",
 )

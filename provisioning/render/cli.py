@@ -11,6 +11,7 @@ import click
 from provisioning.checked import load_checked
 from provisioning.config.load import ConfigError
 from provisioning.config.model import Config
+from provisioning.config.options import config_option
 from provisioning.render import Places, RenderError
 from provisioning.render import render as write_all
 from provisioning.render.production_places import in_containers
@@ -21,13 +22,7 @@ Where = Literal["processes", "containers"]
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write into; made if missing.")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml.",
-)
+@config_option()
 @click.option(
     "--for",
     "where",

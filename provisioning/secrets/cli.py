@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from provisioning.config.load import ConfigError
+from provisioning.config.options import config_option, saying_why
 from provisioning.secrets import looking, making, rotating
 from provisioning.secrets.installation import NotProductionError, installation
 from provisioning.secrets.names import ADMIN_PASSWORD, OPERATOR_KEY
 
 _FAILED = 1
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("cluster-ai.yml"),
-    show_default=True,
-    help="The cluster-ai.yml; secrets lie in `secrets` beside it.",
-)
+_config = config_option("The cluster-ai.yml; secrets lie in `secrets` beside it.")
 
 
 @click.group()
@@ -37,7 +29,7 @@ def init(config: Path) -> None:
     What is there is kept. Without `production.backup.recipient` a key of yours is made, which opens every backup: the
     command says where it is, and you take it away from this host.
     """
-    with _saying_why():
+    with saying_why(NotProductionError, making.SecretsError):
         there = installation(config)
         made = making.init(there)
         for path in made:
@@ -61,7 +53,7 @@ def show(config: Path) -> None:
 
     Exit code 0 when all is well, 1 when something is missing, weak, or open to others.
     """
-    with _saying_why():
+    with saying_why(NotProductionError, making.SecretsError):
         there = installation(config)
         rows = looking.look(there)
         width = max(len(row.name) for row in rows) + 2
@@ -95,19 +87,9 @@ def rotate(
     interrupted is finished by the next. Nobody who is signed in to Grafana is signed out. Where all runs in
     containers: `cluster-ai deploy compose run --rm admin secrets rotate NAME`.
     """
-    with _saying_why():
+    with saying_why(NotProductionError, making.SecretsError):
         there = installation(config, postgres=postgres, redis=redis)
         left = rotating.rotate(there, name, grafana=grafana or f"http://{there.parts.grafanas[0]}", finish=finish)
         click.echo(f"{name} is {'the only one taken' if finish else 'replaced'}")
         for line in left:
             click.echo(line)
-
-
-@contextmanager
-def _saying_why() -> Iterator[None]:
-    """Ends with one line on what is wrong in place of a traceback."""
-    try:
-        yield
-    except (ConfigError, NotProductionError, making.SecretsError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(_FAILED)
