@@ -19,14 +19,14 @@ MAX_LINES = 500_000  # of a page: 4,000 prefixes are 32,000
 MAX_LINE = 64 << 10  # characters; Prometheus is told to take 64 labels of 2,048 at most
 _SKIP = len(LABEL)
 _TAIL = "}"
-# Possessive (`*+`), so that nothing is tried twice: a regular expression keeps the interpreter to itself until it is
-# done, and a line that is tried again for each of its labels would take hours.
+# Each way through is the only one, so that nothing is tried twice: a regular expression keeps the interpreter to itself
+# until it is done, and a line that is tried again for each of its labels would take hours. Possessive (`*+`) are single
+# characters alone: Python 3.11.2, which is Debian's, finds nothing where groups are.
 _NAME = r"[a-zA-Z_:][\w:]*+"
-_LABELS = r'[a-zA-Z_]\w*+="(?:[^"\\\n]|\\.)*+"'
-_SAMPLE = re.compile(rf"{_NAME}(?:\{{(?:{_LABELS}(?:,{_LABELS})*+,?)?\}})? ++[^\s{{]\S*+(?: .*)?")
-_ANY = re.compile(
-    rf'({_NAME}\{{(?:(?!{LABEL}){_LABELS},)*+){LABEL}((?:[^"\\\n]|\\.)*+)"((?:,{_LABELS})*+,?\}}) ++(\S++)(?: .*)?'
-)
+_TEXT = r'[^"\\\n]*+(?:\\.[^"\\\n]*+)*'
+_LABELS = rf'[a-zA-Z_]\w*+="{_TEXT}"'
+_SAMPLE = re.compile(rf"{_NAME}(?:\{{(?:{_LABELS}(?:,{_LABELS})*,?)?\}})? ++[^\s{{]\S*+(?: .*)?")
+_ANY = re.compile(rf'({_NAME}\{{(?:(?!{LABEL}){_LABELS},)*){LABEL}({_TEXT})"((?:,{_LABELS})*,?\}}) ++(\S++)(?: .*)?')
 _TYPE = re.compile(r"# TYPE ([a-zA-Z_:][\w:]*) ([a-z]+)")
 _EXTREMES = re.compile(r"_(max|maximum|min|minimum|median|mean|average|quantile|ratio|limit)(_|$)")
 _SUFFIXES = ("_total", "_created", "_bucket", "_count", "_sum")

@@ -139,7 +139,7 @@ def test_a_log_that_grows_is_begun_anew_and_none_of_it_is_lost(door: Door) -> No
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can try to run it as root")
 def test_it_does_not_run_as_root(door: Door) -> None:
-    command = ["/bin/sh", str(nginx_server.ENTRYPOINT), str(door.folder / "nginx/nginx.conf")]
+    command = ["/bin/sh", str(door.folder / "entrypoint.sh"), str(door.folder / "nginx/nginx.conf")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     assert (done.returncode, "nothing here needs root" in done.stderr) == (1, True)
 

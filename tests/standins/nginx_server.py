@@ -98,10 +98,11 @@ class Door:
 
     def start(self) -> None:
         conf = self.render()
+        script = shutil.copy(ENTRYPOINT, self.folder)  # whoever nginx runs as may not look into this checkout
         self.programs.give(self.folder)
         with self.said.open("ab") as said:
             self.process = subprocess.Popen(
-                ["/bin/sh", str(ENTRYPOINT), str(conf)],
+                ["/bin/sh", script, str(conf)],
                 stdout=said,
                 stderr=said,
                 env={**os.environ, **self.programs.environment, "POLL": POLL},
@@ -172,8 +173,7 @@ def raw(door: Door, text: bytes, *, encrypted: bool = True, port: int | None = N
 @contextmanager
 def running(*grafanas: str, faro: str = "127.0.0.1:9", **says: Any) -> Iterator[Door]:
     """A door before these Grafanas with `says` in its configuration, or the test is skipped with the reason."""
-    if find() is None:
-        pytest.skip("nginx with brotli is not on PATH and not unpacked yet (`make tools` unpacks it)")
+    needed()
     with tempfile.TemporaryDirectory(prefix="door-") as folder:  # a socket's path may not be long
         door = Door(Path(folder), grafanas, says, faro)
         try:
@@ -181,6 +181,12 @@ def running(*grafanas: str, faro: str = "127.0.0.1:9", **says: Any) -> Iterator[
             yield door
         finally:
             door.stop()
+
+
+def needed() -> None:
+    """Skips the test with the reason when it is not there."""
+    if find() is None:
+        pytest.skip("nginx with brotli is not on PATH and not unpacked yet (`make tools` unpacks it)")
 
 
 def find() -> str | None:

@@ -58,7 +58,14 @@ def test_only_passwords_of_redis_have_a_time_of_two(there: Installation) -> None
         ("grafana-admin-password", "does not answer"),
     ],
 )
-def test_who_is_away_is_said_and_the_next_run_goes_on_where_it_was(name: str, said: str, there: Installation) -> None:
+def test_who_is_away_is_said_and_the_next_run_goes_on_where_it_was(
+    name: str, said: str, there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "psql").write_text(
+        "#!/bin/sh\necho 'psql: error: connection to server failed: Connection refused' >&2; exit 2\n"
+    )
+    (tmp_path / "psql").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     before = secret(there, name)
     options = ["--config", str(there.file), "--postgres", "127.0.0.1:9", "--grafana", NOWHERE]
     done = CliRunner().invoke(main, ["secrets", "rotate", name, *options])
