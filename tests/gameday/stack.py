@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from tests.gameday.scaling import scale_files
 SECOND = "alertmanager-2"
 _NO_CLUSTER = "--cluster.listen-address="
 PEER_TIMEOUT = 15.0  # s, Alertmanager's default
+# How long the second of a pair waits for the first, and how soon it hears what that has sent: on the faster clock only one
+# of them, both would send where else one hears in time.
+_PAIR = {"cluster.peer-timeout": PEER_TIMEOUT, "cluster.gossip-interval": 0.2}
 _HANDING_OVER = 10.0  # s, how long Prometheus tries, its default
 # Prometheus's own, in s: how often it says an alert again, and how long a series counts after its last sample.
 _FLAGS = {"rules.alert.resend-delay": 60.0, "query.lookback-delta": 300.0}
@@ -83,8 +87,12 @@ def _flagged(service: Service, factor: float) -> Service:
     """Durations of Prometheus's that are flags."""
     if service.name != "prometheus":
         return service
-    flags = (f"--{name}={round(value / factor * 1000)}ms" for name, value in _FLAGS.items())
-    return dataclasses.replace(service, command=(*service.command, *flags))
+    return dataclasses.replace(service, command=(*service.command, *_divided(_FLAGS, factor)))
+
+
+def _divided(flags: Mapping[str, float], factor: float) -> Iterator[str]:
+    """Flags of so many seconds, on the faster clock."""
+    return (f"--{name}={round(value / factor * 1000)}ms" for name, value in flags.items())
 
 
 def _paired(service: Service, own: Address, other: Address, factor: float) -> Service:
@@ -94,7 +102,7 @@ def _paired(service: Service, own: Address, other: Address, factor: float) -> Se
         f"{_NO_CLUSTER}{own}",
         f"--cluster.advertise-address={own}",
         f"--cluster.peer={other}",
-        f"--cluster.peer-timeout={round(PEER_TIMEOUT / factor * 1000)}ms",
+        *_divided(_PAIR, factor),
     ]
     return dataclasses.replace(service, command=(*kept, *cluster))
 
