@@ -27,8 +27,8 @@ from tests.gameday.scaling import scale_files
 SECOND = "alertmanager-2"
 _NO_CLUSTER = "--cluster.listen-address="
 PEER_TIMEOUT = 15.0  # s, Alertmanager's default
-# How long the second of a pair waits for the first, and how soon it hears what that has sent: on the faster clock only one
-# of them, both would send where else one hears in time.
+# How long the second of a pair waits for the first, and how soon it hears what that has sent. With only one of them on
+# the faster clock both would send where else one hears in time.
 _PAIR = {"cluster.peer-timeout": PEER_TIMEOUT, "cluster.gossip-interval": 0.2}
 _HANDING_OVER = 10.0  # s, how long Prometheus tries, its default
 # Prometheus's own, in s: how often it says an alert again, and how long a series counts after its last sample.
