@@ -16,7 +16,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from compose.backup.manifest import DATABASE, MANIFEST, NEEDED, BackupError, Manifest, Part
+from compose.backup.manifest import DATABASE, MANIFEST, NEEDED, BackupError, Manifest, NotTestedError, Part
 
 PIECE = 4 * 1024 * 1024
 _MANIFEST_BYTES = 64 * 1024 * 1024
@@ -148,13 +148,19 @@ class _Hashed:
 def _opened(path: Path, identity: Path) -> Iterator[tarfile.TarFile]:
     with tempfile.TemporaryFile() as said:
         try:
+            with identity.open("rb"):  # age would say it as if it were the backup's fault
+                pass
+        except OSError as error:
+            raise NotTestedError(f"the key {identity} cannot be read: {error.strerror}") from None
+        try:
             with path.open("rb") as file:
                 age = subprocess.Popen(
                     ["age", "--decrypt", "-i", str(identity)], stdin=file, stdout=subprocess.PIPE, stderr=said
                 )
         except FileNotFoundError as error:
-            missing = "age is not on PATH; install it" if error.filename == "age" else f"{path}: {error.strerror}"
-            raise BackupError(missing) from None
+            if error.filename == "age":
+                raise NotTestedError("age is not on PATH; install it") from None
+            raise BackupError(f"{path}: {error.strerror}") from None
         except OSError as error:
             raise BackupError(f"{path}: {error.strerror}") from None
         try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compose.backup.archive import StoppedError, dump
 from compose.backup.contents import contents
-from compose.backup.manifest import BackupError, Manifest, differences
+from compose.backup.manifest import BackupError, Manifest, NotTestedError, differences
 from provisioning.render.postgres import DATABASE, RESTORED, SCRATCH
 from provisioning.secrets.database import DatabaseError, Login, failure, query
 from provisioning.secrets.files import read
@@ -18,6 +18,8 @@ from provisioning.secrets.installation import Installation
 
 REPLACED = "grafana_replaced"
 """What a database is called that a restore has taken the place of, until the next one."""
+_OLD = "unsupported version"
+"""What pg_restore says of a dump by a newer one."""
 _SHOWN = 3  # differences that are named
 
 
@@ -52,7 +54,7 @@ def fill(there: Installation, database: str, file: Path, identity: Path, manifes
         try:
             process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stderr=said)
         except FileNotFoundError:
-            raise BackupError("pg_restore is not on PATH; install PostgreSQL's client programs") from None
+            raise NotTestedError("pg_restore is not on PATH; install PostgreSQL's client programs") from None
         with process:
             assert process.stdin is not None  # noqa: S101 -- PIPE was asked for
             try:
@@ -67,6 +69,8 @@ def fill(there: Installation, database: str, file: Path, identity: Path, manifes
         if process.returncode:
             said.seek(0)
             reason = failure("pg_restore", said.read(), process.returncode)
+            if _OLD in str(reason):
+                raise NotTestedError(f"{reason}: PATH has one that is older than the server")
             raise BackupError(f"{file.name} cannot be restored: {reason}")
     found = differences(manifest.contents, contents(login, database))
     if found:

@@ -22,6 +22,10 @@ class BackupError(Exception):
     """It could not be done; `str()` says why, in a line for people."""
 
 
+class NotTestedError(BackupError):
+    """What opens or restores a backup is missing here, so that nothing is known of the backup."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compose.backup import archive, database, state
 from compose.backup.making import FOLDER, alone, make
-from compose.backup.manifest import BackupError, backups
+from compose.backup.manifest import BackupError, NotTestedError, backups
 from compose.backup.retention import superfluous
 from provisioning.config.secrets import SecretError
 from provisioning.secrets.database import DatabaseError
@@ -44,7 +44,10 @@ def backup(there: Installation, now: datetime, say: Say) -> Path:
 
 
 def verify(there: Installation, now: datetime, say: Say) -> Path:
-    """Restores the newest backup into a scratch database and compares. Raises BackupError when it is not good."""
+    """Restores the newest backup into a scratch database and compares.
+
+    Raises BackupError when it is not good, and NotTestedError, of which nothing is kept, when that cannot be seen here.
+    """
     with alone(there):
         found = backups(there.folder / FOLDER)
         if not found:
@@ -55,12 +58,17 @@ def verify(there: Installation, now: datetime, say: Say) -> Path:
         told = known.model_copy(update={"verified": now.timestamp(), "well": False, "proven": proven})
         try:
             rows = _restored(there, newest)
+        except (
+            NotTestedError,
+            DatabaseError,
+            SecretError,
+        ) as error:
+            # Nothing is known of the backup, so nothing is told of it.
+            raise NotTestedError(f"{newest.name} could not be tested: {error}") from None
         except BackupError:
             with suppress(BackupError):
                 state.save(there, told)
             raise
-        except (DatabaseError, SecretError) as error:  # nothing is known of the backup, so nothing is told of it
-            raise BackupError(f"{newest.name} could not be tested: {error}") from None
         state.save(there, told.model_copy(update={"well": True, "proven": newest.name}))
         say(f"{newest.name} is good: {rows}")
         return newest
