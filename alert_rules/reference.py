@@ -41,7 +41,9 @@ INTRODUCTION = """\
 
 Every alert that is raised, when, and after how long. **critical** wakes somebody, **warning** is for the day, **info**
 is for the record; [notifications.md](notifications.md) says who is told and how. Each has a runbook in
-[alert_rules/runbooks/](../alert_rules/runbooks/), which Grafana shows and every message links to.
+[alert_rules/runbooks/](../alert_rules/runbooks/), which Grafana shows and every message links to. In containers
+their commands are [called in another way](deployment.md#runbooks-commands-here); what to read when Grafana is down
+stands there, too.
 
 Numbers in `code` are thresholds. Change them, or switch alerts off, for all or for one target, in `cluster-ai.yml`:
 

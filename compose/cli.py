@@ -15,9 +15,13 @@ import click
 from compose.native.places import State, default_state_dir, shown
 from compose.native.stack import NAMES
 from provisioning.config.command import command
+from provisioning.config.load import ConfigError, load
+from provisioning.config.options import DEFAULT_FILE
 
 _NOTHING_RUNS = 3
 _FAILED = 1
+_CONTAINERS = Path("rendered/compose.env")
+"""What `deploy up` writes beside cluster-ai.yml."""
 _PORTS = range(1, 65535)  # without the last: the demo takes the port after its scheduler's too
 
 _state_dir = click.option(
@@ -41,6 +45,8 @@ def _listen(_context: click.Context, _option: click.Parameter, values: tuple[str
 
 def _service_name(_context: click.Context, _argument: click.Parameter, value: str) -> str:
     """A service, one of several exporters (`exporter-2`), or the supervisor."""
+    if "state_dir" not in _context.params:
+        _not_in_containers("compose logs NAME")
     if value not in (*NAMES, "supervisor") and not re.fullmatch(r"exporter-[1-9][0-9]{0,3}", value):
         raise click.BadParameter(f"{value!r} is not one of {', '.join((*NAMES, 'supervisor'))}")
     return value
@@ -69,6 +75,7 @@ def up(config: Path | None, state_dir: Path | None, *, detach: bool, listen: dic
     """
     from compose.native import prepare, start  # noqa: PLC0415 -- `--help` stays quick
 
+    _not_in_containers("up", config or DEFAULT_FILE)
     state = _state(state_dir)
     wishes = prepare.Wishes(config=config, listen=listen, retry=retry)
     if detach:
@@ -87,6 +94,8 @@ def status(state_dir: Path | None, *, as_json: bool) -> None:
     """
     from compose.native import report  # noqa: PLC0415
 
+    if state_dir is None:
+        _not_in_containers("status")
     seen = report.look(_state(state_dir))
     if as_json:
         click.echo(json.dumps(report.as_data(seen), indent=2))
@@ -121,10 +130,24 @@ def down(state_dir: Path | None) -> None:
     """Stop everything. Metrics, alerts and Grafana's database stay for the next `up`."""
     from compose.native import stop  # noqa: PLC0415
 
+    if state_dir is None:
+        _not_in_containers("down")
     sys.exit(stop.down(_state(state_dir), click.echo))
 
 
 COMMANDS: list[click.Command] = [up, status, logs, down]
+
+
+def _not_in_containers(instead: str, file: Path = DEFAULT_FILE) -> None:
+    """Ends it where the stack of this file runs in containers: a second one beside it would tell everything twice."""
+    if not (file.absolute().parent / _CONTAINERS).exists():
+        return
+    try:
+        production = load(file).production
+    except ConfigError:
+        return
+    if production is not None:
+        raise click.ClickException(f"what {file} says runs in containers here: use `{command()} deploy {instead}`")
 
 
 def _state(chosen: Path | None) -> State:
