@@ -8,6 +8,7 @@ import hmac
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -71,6 +72,12 @@ class Login:
 
 
 PSQL = ("psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password", "--set=ON_ERROR_STOP=1")
+
+
+def ready() -> None:
+    """Raises DatabaseError where PostgreSQL could not be told anything."""
+    if shutil.which(PSQL[0]) is None:
+        raise DatabaseError(f"{PSQL[0]} is not on PATH; install PostgreSQL's client programs")
 
 
 def query(login: Login, database: str, sql: str, values: Mapping[str, str] | None = None) -> str:

@@ -68,12 +68,19 @@ def write_derived(there: Installation) -> list[Path]:
     return changed
 
 
-def reload(there: Installation, passwords: Sequence[str]) -> None:
-    """Has Redis read its users again; one of `passwords` is the administrator's. Raises RedisError."""
+def ready() -> None:
+    """Raises RedisError where Redis could not be told anything."""
     try:
-        from redis import Redis, exceptions  # noqa: PLC0415 -- an extra
+        import redis  # noqa: F401, PLC0415 -- an extra
     except ImportError:
         raise RedisError("it needs the redis library; install cluster-ai-dashboard[redis]") from None
+
+
+def reload(there: Installation, passwords: Sequence[str]) -> None:
+    """Has Redis read its users again; one of `passwords` is the administrator's. Raises RedisError."""
+    ready()
+    from redis import Redis, exceptions  # noqa: PLC0415 -- an extra
+
     host, _, port = there.parts.redis.rpartition(":")
     how: dict[str, Any] = {"username": "admin", "socket_timeout": _PATIENCE, "retry": None}
     refused: Exception | None = None

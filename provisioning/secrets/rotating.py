@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from provisioning.config.command import command
 from provisioning.config.secrets import SecretError
 from provisioning.grafana.api import Api, GrafanaError, NotDoneError
 from provisioning.render.first_secrets import create_secret
-from provisioning.secrets import redis_users
+from provisioning.secrets import database, redis_users
 from provisioning.secrets.age_key import AgeKeyError, new_pair
 from provisioning.secrets.database import DatabaseError, Login, RefusedError, query, verifier
 from provisioning.secrets.files import put, read
@@ -49,13 +50,33 @@ def rotate(there: Installation, name: str, *, grafana: str, finish: bool = False
     new one. Raises SecretsError.
     """
     try:
-        if finish:
-            return _finish(there, name)
-        return _kinds(name)(there, name, grafana)
+        change = _to_finish(name) if finish else _kinds(name)
+        _ready(name, " --finish" if finish else "")
+        return change(there, name, grafana)
     except (SecretError, AgeKeyError, DatabaseError, GrafanaError, NotDoneError, redis_users.RedisError) as error:
         raise SecretsError(f"{name}: {error}") from None
     except OSError as error:
         raise SecretsError(f"{name}: cannot write in {there.secrets}: {error.strerror}") from None
+
+
+def _ready(name: str, option: str) -> None:
+    """Before anything is written: what could not be told leaves nothing half-done. Raises SecretsError."""
+    try:
+        if name in BY_NAME and BY_NAME[name].role:
+            database.ready()
+        if name in BY_NAME and BY_NAME[name].user:
+            redis_users.ready()
+    except (DatabaseError, redis_users.RedisError) as error:
+        raise SecretsError(
+            f"{name}: nothing was changed: {error}, or let the container do it that has all: "
+            f"{command()} deploy compose run --rm admin secrets rotate {name}{option}"
+        ) from None
+
+
+def _to_finish(name: str) -> Callable[[Installation, str, str], list[str]]:
+    if name not in BY_NAME or BY_NAME[name].user is None:
+        raise SecretsError(f"{name} has no time in which two of it are taken")
+    return _finish
 
 
 def _kinds(name: str) -> Callable[[Installation, str, str], list[str]]:
@@ -97,7 +118,7 @@ def _as_superuser(there: Installation, sql: str, value: str) -> None:
     raise refused or DatabaseError("there is no password of the superuser")
 
 
-def _user(there: Installation, name: str, _grafana: str) -> list[str]:
+def _user(there: Installation, name: str, grafana: str) -> list[str]:
     """Redis takes the old password, too, until `--finish`: who uses it comes back after a lost connection."""
     value = _next(there, name)
     current = there.secrets / name
@@ -109,14 +130,12 @@ def _user(there: Installation, name: str, _grafana: str) -> list[str]:
     redis_users.reload(there, _candidates(there.secrets / "redis-admin-password"))
     _next_of(there, name).unlink()
     if not BY_NAME[name].restart:
-        return _finish(there, name)
+        return _finish(there, name, grafana)
     return [*_restarts(there, BY_NAME[name]), f"then: cluster-ai secrets rotate {name} --finish"]
 
 
-def _finish(there: Installation, name: str) -> list[str]:
+def _finish(there: Installation, name: str, _grafana: str) -> list[str]:
     previous = there.secrets / f"{name}{PREVIOUS}"
-    if name not in BY_NAME or BY_NAME[name].user is None:
-        raise SecretsError(f"{name} has no time in which two of it are taken")
     admins = _candidates(there.secrets / "redis-admin-password")
     previous.unlink(missing_ok=True)  # Redis is told again also where an interrupted run had come this far
     redis_users.write_derived(there)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,30 @@ def test_who_is_away_is_said_and_the_next_run_goes_on_where_it_was(
     with pytest.raises(SecretsError):
         rotate(there, name, grafana=NOWHERE)
     assert secret(there, f"{name}.next") == coming
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("redis-bridge-password", "it needs the redis library"),
+        ("redis-admin-password", "it needs the redis library"),
+        ("redis-bridge-password --finish", "it needs the redis library"),
+        ("grafana-database-password", "psql is not on PATH"),
+        ("postgres-password", "psql is not on PATH"),
+    ],
+)
+def test_where_nobody_could_be_told_nothing_is_half_done(
+    words: str, said: str, there: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, _, finish = words.partition(" ")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "redis", None)
+    (there.secrets / f"{name}.previous").write_text("what-Redis-still-takes-beside-the-new-one")
+    before = everything(there)
+    with pytest.raises(SecretsError, match=rf"nothing was changed: {said}") as refused:
+        rotate(there, name, grafana=NOWHERE, finish=bool(finish))
+    assert everything(there) == before
+    assert str(refused.value).endswith(f"deploy compose run --rm admin secrets rotate {words}")
 
 
 def test_redis_that_is_away_learns_it_at_its_next_start(there: Installation) -> None:
