@@ -6,6 +6,7 @@ PostgreSQL refuses to run as root, so for root it runs as `nobody`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pwd
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -41,12 +43,20 @@ _CACHED = default_cache_dir() / "debian"
 _NEEDED = ("postgres", "initdb", "psql", "pg_dump", "pg_restore")
 
 
+@cache
 def programs() -> Path:
     """The folder with its programs, or the test is skipped with the reason."""
     found = find()
     if found is None:
         pytest.skip("PostgreSQL is not on this machine and not unpacked yet (`make tools` unpacks it)")
-    return found
+    if os.geteuid() != 0 or _everybodys(found) or not found.is_relative_to(_CACHED):
+        return found
+    # A test run by root: nobody may not look into root's cache.
+    folder = Path(tempfile.mkdtemp(prefix="cluster-ai-postgres-"))
+    atexit.register(shutil.rmtree, folder)
+    folder.chmod(0o755)
+    copied = shutil.copytree(_CACHED / POSTGRES.name, folder / POSTGRES.name, symlinks=True)
+    return copied / found.relative_to(_CACHED / POSTGRES.name)
 
 
 def find() -> Path | None:
@@ -175,9 +185,9 @@ def with_programs() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    libraries = [str(path) for path in (_CACHED / POSTGRES.name).glob("usr/lib/*-linux-gnu")]
-    ours = programs().is_relative_to(_CACHED)
-    return {**os.environ, "LC_ALL": "C", **({"LD_LIBRARY_PATH": ":".join(libraries)} if ours else {})}
+    unpacked = [folder for folder in programs().parents if folder.name == POSTGRES.name]
+    libraries = [str(path) for folder in unpacked for path in folder.glob("usr/lib/*-linux-gnu")]
+    return {**os.environ, "LC_ALL": "C", **({"LD_LIBRARY_PATH": ":".join(libraries)} if libraries else {})}
 
 
 def _everybodys(folder: Path) -> bool:
