@@ -5,6 +5,7 @@ The exporter takes the file without this: a misspelt alert must not keep targets
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,13 @@ from alert_rules.overrides import subject
 from provisioning.config.access_checks import WEB_CONFIG
 from provisioning.config.load import ConfigError, Loaded, load_with_warnings
 from provisioning.config.messages import key_text
+from provisioning.config.model import Config
 from provisioning.config.notifications import Which
 from provisioning.config.problems import Problem, brief
 from provisioning.config.targets import SYSTEMS
 from provisioning.config.yaml_file import Key
+
+_OFF_SITE = ("production", "backup", "off_site")
 
 
 def load_checked(path: Path) -> Loaded:
@@ -36,7 +40,18 @@ def load_checked(path: Path) -> Loaded:
     ending = _certificate(loaded.config.exporter.web_config_file)
     if ending is not None:
         loaded.warnings.append(Problem(loaded.document.line_of(WEB_CONFIG), ending, key=".".join(WEB_CONFIG)))
+    unusable = off_site_problem(loaded.config)
+    if unusable is not None:
+        loaded.warnings.append(Problem(loaded.document.line_of(_OFF_SITE), unusable, key=".".join(_OFF_SITE)))
     return loaded
+
+
+def off_site_problem(config: Config) -> str | None:
+    """Why the program that carries backups away cannot be run; one that is not here is told with all other files."""
+    program = config.production.backup.off_site if config.production is not None else None
+    if program is None or not program.exists() or (program.is_file() and os.access(program, os.X_OK)):
+        return None
+    return f"{program} is no program that can be run: each backup would stay on this host alone"
 
 
 def _wrong(loaded: Loaded) -> Iterator[tuple[Key, str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +17,7 @@ from provisioning.secrets.installation import Installation
 _FILE = "state.json"
 _METRICS = "cluster-ai-backup.prom"
 _MEANINGS = {
-    "cluster_ai_backup_last_success_timestamp_seconds": "When a backup last ended well; 0 before the first.",
+    "cluster_ai_backup_last_success_timestamp_seconds": "When a backup last ended well, or else was first tried.",
     "cluster_ai_backup_size_bytes": "Size of that backup.",
     "cluster_ai_backup_verified_timestamp_seconds": "When a backup was last restored as a test, with whatever result.",
     "cluster_ai_backup_verification_success": "1 when that backup held what was saved.",
@@ -29,12 +30,18 @@ class State(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     succeeded: float = 0.0
+    began: float = 0.0
+    """When the first was tried; nothing once one has ended well."""
     size: int = 0
     verified: float = 0.0
     well: bool = False
     """Whether the backup that was tested last held what was saved."""
     proven: str | None = None
     """The last one that did."""
+
+    def tried(self, now: datetime) -> State:
+        """As it is once something was tried: without any that ended well, the first attempt counts."""
+        return self if self.succeeded or self.began else self.model_copy(update={"began": now.timestamp()})
 
 
 def load(there: Installation) -> State:
@@ -47,7 +54,7 @@ def load(there: Installation) -> State:
 def save(there: Installation, state: State) -> None:
     """Keeps it, and tells it. Raises BackupError."""
     values: dict[str, float] = {
-        "cluster_ai_backup_last_success_timestamp_seconds": state.succeeded,
+        "cluster_ai_backup_last_success_timestamp_seconds": state.succeeded or state.began,
         "cluster_ai_backup_size_bytes": state.size,
     }
     if state.verified:
@@ -58,7 +65,7 @@ def save(there: Installation, state: State) -> None:
         for name, value in values.items()
     )
     try:
-        _write(there.folder / FOLDER / _FILE, state.model_dump_json(), 0o600)
+        _write(there.folder / FOLDER / _FILE, state.model_dump_json(exclude_defaults=True), 0o600)
         folder = there.folder / "data/textfile"
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / _METRICS, text, 0o644)

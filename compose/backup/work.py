@@ -31,14 +31,14 @@ def backup(there: Installation, now: datetime, say: Say) -> Path:
         known = state.load(there)
         try:
             path = make(there, now)
+            say(f"made {path}")
+            _tidy(there, now, known.proven, say)
+            _carry(there, path)
         except BackupError:
             with suppress(BackupError):  # on a full disk the reason is what counts, and the old file grows old
-                state.save(there, known)  # so that a first failure is told, too
+                state.save(there, known.tried(now))  # so that a first failure is told, too
             raise
-        say(f"made {path}")
-        _tidy(there, now, known.proven, say)
-        _carry(there, path)
-        done = {"succeeded": now.timestamp(), "size": path.stat().st_size}
+        done = {"succeeded": now.timestamp(), "size": path.stat().st_size, "began": 0.0}
         state.save(there, known.model_copy(update=done))
         return path
 
@@ -53,7 +53,7 @@ def verify(there: Installation, now: datetime, say: Say) -> Path:
         if not found:
             raise BackupError(f"there is no backup in {there.folder / FOLDER}; `cluster-ai backup now` makes one")
         newest = list(found)[-1]
-        known = state.load(there)
+        known = state.load(there).tried(now)
         proven = known.proven if known.proven != newest.name else None
         told = known.model_copy(update={"verified": now.timestamp(), "well": False, "proven": proven})
         try:

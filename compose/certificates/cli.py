@@ -26,9 +26,9 @@ def make(config: Path) -> None:
     """Put a good certificate where nginx reads it; run it again to renew.
 
     One of your own (`production.certificate.cert_file`) is checked and copied. Otherwise an authority of this host
-    signs one for 90 days, again when less than 30 are left, so have it run once a week: have people's browsers trust its
-    data/certificates/authority.pem, which is good for your domain alone. With `acme` that is only what nginx starts
-    with. nginx reads a new one by itself within seconds.
+    signs one for 90 days, again when less than 30 are left, so have it run once a week. People's browsers are to trust
+    its data/certificates/authority.pem, which is good for your domain alone. With `acme` that is only what nginx
+    starts with. nginx reads a new one by itself within seconds.
     """
     with saying_why(CertificateError):
         read, folder = load(config), config.absolute().parent

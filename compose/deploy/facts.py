@@ -49,6 +49,8 @@ class Facts:
     """Names of secrets and what is wrong with each."""
     unmade: int = 0
     """How many secrets there are not yet."""
+    off_site: str = ""
+    """What is wrong with the program that carries backups away."""
     certificate: str = ""
     """What is wrong with the operator's own."""
     running: bool = False

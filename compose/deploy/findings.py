@@ -80,6 +80,8 @@ def _secrets(_config: Config, facts: Facts) -> Iterator[Finding]:
         yield Finding("secrets-missing", f"{facts.unmade} are not there yet", "`deploy up` makes them", fatal=False)
     for path in facts.missing:
         yield Finding("file-missing", f"{path} cannot be read", "make it, or correct its path in cluster-ai.yml")
+    if facts.off_site:
+        yield Finding("off-site-bad", facts.off_site, "chmod +x it, or correct production.backup.off_site")
     if facts.certificate:
         yield Finding("certificate-bad", facts.certificate, "correct production.certificate")
 

@@ -11,7 +11,7 @@ from compose.certificates.program import CertificateError
 from compose.deploy import engine
 from compose.deploy.facts import Facts, gather
 from compose.deploy.findings import missing
-from provisioning.checked import load_checked
+from provisioning.checked import load_checked, off_site_problem
 from provisioning.config.model import Config
 from provisioning.render import RenderError, make_secrets, render
 from provisioning.render.containers import named_files
@@ -91,6 +91,7 @@ def facts(there: Host) -> Facts:
         found,
         secrets=(*([("the folder", problem)] if problem else []), *bad),
         unmade=sum(row.days is None for row in rows),
+        off_site=off_site_problem(there.config) or "",
         certificate=_certificate(there),
     )
 

@@ -136,5 +136,25 @@ alerts:
     ]
 
 
+def test_a_program_for_backups_that_cannot_be_run_is_told_with_its_line(tmp_path: Path) -> None:
+    file, program = tmp_path / "cluster-ai.yml", tmp_path / "carry"
+    file.write_text(
+        "targets: {ollama: [{name: a, url: 'http://a:1'}]}\n"
+        "production:\n  domain: monitoring.example.org\n  backup:\n    off_site: carry\n"
+    )
+
+    def told() -> list[str]:
+        return [one.text(file, "warning") for one in load_checked(file).warnings if "each backup" in one.text(file)]
+
+    program.write_text("#!/bin/sh\n")
+    [said] = told()
+    assert said.startswith(f"{file}:5: warning: production.backup.off_site: {program} is no program that can be run")
+    program.chmod(0o755)
+    assert told() == []
+    program.unlink()
+    program.mkdir()
+    assert len(told()) == 1
+
+
 def test_the_example_is_right() -> None:
     load_checked(Path(__file__).parents[2] / "provisioning/example.yml")

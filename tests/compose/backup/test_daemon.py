@@ -111,13 +111,51 @@ def test_a_state_that_was_damaged_is_as_none(played: Played) -> None:
     assert played.after(minutes=5) == ["test Sun 03:05"]
 
 
-def test_prometheus_is_told_of_a_first_backup_that_fails(tmp_path: Path) -> None:
-    there = installed(tmp_path, postgres="127.0.0.1:9")
-    with pytest.raises(BackupError):
-        work.backup(there, SUNDAY, lambda _line: None)
-    text = (tmp_path / "data/textfile/cluster-ai-backup.prom").read_text()
-    assert 'cluster_ai_backup_last_success_timestamp_seconds{name="grafana"} 0.0\n' in text
+def last_success(folder: Path) -> float:
+    """What Prometheus is told."""
+    text = (folder / "data/textfile/cluster-ai-backup.prom").read_text()
     assert "verif" not in text  # nothing was tested, so nothing is told of a test
+    [line] = [line for line in text.splitlines() if line.startswith("cluster_ai_backup_last_success_timestamp_seconds")]
+    return float(line.split()[1])
+
+
+def test_prometheus_is_told_of_a_first_backup_that_fails_since_when_there_is_none(tmp_path: Path) -> None:
+    there = installed(tmp_path, postgres="127.0.0.1:9")
+    for days in range(2):
+        with pytest.raises(BackupError):
+            work.backup(there, SUNDAY + timedelta(days=days), lambda _line: None)
+        assert last_success(tmp_path) == SUNDAY.timestamp()
+
+
+@pytest.fixture
+def carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """One whose backups are made without a database, and carried away by a program that fails."""
+    (tmp_path / "carry").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "carry").chmod(0o755)
+    there = installed(tmp_path, f"backup: {{off_site: {tmp_path}/carry}}")
+
+    def make(there: Installation, now: datetime) -> Path:
+        path = there.folder / FOLDER / file_name(now)
+        path.write_bytes(b"saved")
+        return path
+
+    monkeypatch.setattr(work, "make", make)
+    return there
+
+
+def test_a_first_backup_that_is_not_carried_away_is_told_as_one_that_failed(carried: Installation) -> None:
+    with pytest.raises(BackupError, match="was not carried elsewhere"):
+        work.backup(carried, SUNDAY, lambda _line: None)
+    assert last_success(carried.folder) == SUNDAY.timestamp()
+    later = SUNDAY + timedelta(days=1)
+    (carried.folder / "carry").write_text("#!/bin/sh\n")
+    work.backup(carried, later, lambda _line: None)
+    assert last_success(carried.folder) == later.timestamp()
+    assert load(carried) == State(succeeded=later.timestamp(), size=5)
+    (carried.folder / "carry").write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(BackupError):
+        work.backup(carried, later + timedelta(days=1), lambda _line: None)
+    assert last_success(carried.folder) == later.timestamp()
 
 
 def test_the_reason_counts_more_than_that_it_cannot_be_told(tmp_path: Path) -> None:

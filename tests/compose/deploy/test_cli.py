@@ -2,81 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import stat
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from compose.deploy import cli, preparing
-from compose.deploy.findings import Finding
-from provisioning.cli import main
+from compose.deploy import preparing
 from tests.certificates import Authority
-from tests.compose.installation import PRODUCTION, TARGETS
-
-DOCKER = """\
-#!/bin/sh
-echo "$@" >> {calls}
-case "$*" in
-  "info --format {{{{json .}}}}") echo '{info}' ;;
-  "compose version --short") echo 2.36.0 ;;
-  *"ps --all --format json") cat {rows} ;;
-  *) exit {status} ;;
-esac
-"""
-INFO = json.dumps({"ServerVersion": "28.2.2", "DockerRootDir": "/"})
-
-
-class Docker:
-    def __init__(self, folder: Path) -> None:
-        self.calls = folder / "calls"
-        self.rows = folder / "rows"
-        self.rows.write_text("")
-        self.program = folder / "docker"
-        self.will()
-
-    def will(self, *, info: str = INFO, status: int = 0) -> None:
-        text = DOCKER.format(calls=self.calls, info=info, rows=self.rows, status=status)
-        self.program.write_text(text)
-        self.program.chmod(0o755)
-
-    def runs(self, *containers: tuple[str, str, str]) -> None:
-        lines = [json.dumps({"Service": name, "State": state, "Health": health}) for name, state, health in containers]
-        self.rows.write_text("".join(f"{line}\n" for line in lines))
-
-    def asked(self, what: str) -> list[str]:
-        lines = self.calls.read_text().splitlines() if self.calls.exists() else []
-        return [line for line in lines if what in line]
-
-
-@pytest.fixture
-def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    return Docker(folder)
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    folder = tmp_path / "host"
-    (folder / "ours").mkdir(parents=True)
-    (folder / "ours/token").write_text("a-token")
-    (folder / "cluster-ai.yml").write_text(TARGETS + PRODUCTION)
-    return folder / "cluster-ai.yml"
-
-
-@pytest.fixture
-def good_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "findings", lambda *_: [])
-
-
-def deploy(file: Path, *arguments: str) -> Result:
-    name, *rest = arguments
-    return CliRunner().invoke(main, ["deploy", name, "--config", str(file), *rest])
+from tests.compose.deploy.playing import Docker, deploy
+from tests.compose.installation import TARGETS
 
 
 @pytest.mark.usefixtures("good_host")
@@ -113,47 +47,6 @@ def test_what_does_not_become_healthy_is_said(docker: Docker, file: Path) -> Non
     assert result.exit_code == 1
     assert "not all is well: " in result.output
     assert not docker.asked("grafana apply")
-
-
-def test_nothing_starts_on_a_host_that_is_not_safe(docker: Docker, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad, minor = Finding("bad", "this is bad", "mend it"), Finding("minor", "this is not", "look", fatal=False)
-    monkeypatch.setattr(cli, "findings", lambda *_: [bad, minor])
-    for name in ("check", "up"):
-        result = deploy(file, name)
-        assert result.exit_code == 1
-        assert "error: bad: this is bad; mend it\n" in result.output
-        assert "warning: minor: this is not; look\n" in result.output
-    assert not docker.asked(" up ")
-
-
-@pytest.mark.usefixtures("docker")
-def test_warnings_keep_nothing_from_starting(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "findings", lambda *_: [Finding("minor", "this is not", "look", fatal=False)])
-    result = deploy(file, "check")
-    assert result.exit_code == 0
-    assert "nothing on this host keeps the stack from starting" in result.output
-
-
-def test_check_finds_what_is_missing_before_the_first_start(docker: Docker, file: Path) -> None:
-    docker.will(info=json.dumps({"ServerErrors": ["Cannot connect to the Docker daemon"]}))
-    (file.parent / "ours/token").unlink()
-    result = deploy(file, "check")
-    assert result.exit_code == 1
-    assert "error: docker-missing: Cannot connect to the Docker daemon; install Docker Engine" in result.output
-    assert re.search(
-        r"^warning: secrets-missing: \d+ are not there yet; `deploy up` makes them$", result.output, re.MULTILINE
-    )
-    assert f"error: file-missing: {file.parent}/ours/token cannot be read" in result.output
-    assert not (file.parent / "secrets").exists()
-
-
-def test_check_says_which_secret_is_bad(docker: Docker, file: Path, good_host: None) -> None:
-    assert deploy(file, "up").exit_code == 0
-    (file.parent / "secrets/postgres-password").write_text("postgres")
-    (file.parent / "secrets/redis-users.acl").unlink()
-    seen = preparing.facts(preparing.host(file))
-    assert [name for name, _ in seen.secrets] == ["postgres-password"]
-    assert seen.unmade == 1
 
 
 def test_the_stack_of_those_who_change_it_has_no_door(docker: Docker, file: Path, good_host: None) -> None:

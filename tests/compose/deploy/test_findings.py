@@ -56,6 +56,7 @@ def test_a_good_host_has_no_finding() -> None:
         ({"secrets": (("postgres-password", "weak"),)}, "secret-bad", True),
         ({"missing": (Path("/srv/cluster-ai/secrets/openwebui-key"),)}, "file-missing", True),
         ({"unmade": 11}, "secrets-missing", False),
+        ({"off_site": "carry is no program"}, "off-site-bad", True),
         ({"certificate": "cert.pem has expired"}, "certificate-bad", True),
         ({"listening": frozenset({("0.0.0.0", 443)})}, "port-taken", True),
         ({"listening": frozenset({("::", 80)})}, "port-taken", True),
