@@ -73,11 +73,17 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def told(method: str, path: str) -> tuple[str, str] | None:
-    """The kind and the words for a request; None for one that changes nothing."""
+    """The kind and the words for a request; None for one that changes nothing.
+
+    Letters may come in disguise (`%75sers`), and a slash may stand at the end: Grafana takes them for the same.
+    """
+    path = "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
+    if path != "/":
+        path = path.removesuffix("/")
     for deed in _DEEDS:
         if deed.method not in (method, "*") or (deed.method == "*" and method in _READING):
             continue
         found = re.fullmatch(deed.path, path)
         if found:
-            return deed.kind, deed.words.format(unquote(next(filter(None, found.groups()), "")))
+            return deed.kind, deed.words.format(next(filter(None, found.groups()), ""))
     return None if method in _READING else (OTHER, f"{method} {path}")

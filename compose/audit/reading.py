@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,8 @@ from compose.audit import deeds
 _WITHIN = dt.timedelta(minutes=1)
 _REFUSED, _FAILED, _TOO_MANY = 400, 500, 429
 _NOT_SIGNED_IN = 401
+_NO_ANSWER = frozenset({499, 502, 504})
+_LOGIN = re.compile(r"[\w.@+-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,9 @@ class Event:
 
     @property
     def outcome(self) -> str:
-        """`done`, `refused` by rights or password, or `failed`."""
+        """`done`, `refused` by rights or password, `failed`, or `unknown` where Grafana did not answer."""
+        if self.status in _NO_ANSWER:
+            return "unknown"
         if self.status < _REFUSED:
             return "done"
         return "failed" if self.status >= _FAILED else "refused"
@@ -70,7 +75,12 @@ class _Line:
     identity: str
     login: str
     credential: str
+    upstream_status: str
+    """Empty when nginx answered by itself."""
     connection: int
+
+
+_TEXTS = ("address", "method", "path", "identity", "login", "credential", "upstream_status")
 
 
 def _lines(lines: Iterable[bytes], found: Found) -> Iterator[_Line]:
@@ -81,15 +91,18 @@ def _lines(lines: Iterable[bytes], found: Found) -> Iterator[_Line]:
             data = json.loads(raw.decode(errors="replace"))
             yield _Line(
                 time=dt.datetime.fromisoformat(data["time"]).astimezone(dt.UTC),
-                status=int(data["status"]),
+                # A page that wants a sign-in sends there; that is no success.
+                status=_NOT_SIGNED_IN if str(data["upstream_status"]).endswith("401") else int(data["status"]),
                 connection=int(data["connection"]),
-                **{name: str(data[name]) for name in ("address", "method", "path", "identity", "login", "credential")},
+                **{name: str(data[name]) for name in _TEXTS},
             )
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             found.unreadable += 1
 
 
 def _event(line: _Line, names: Mapping[str, str]) -> Event | None:
+    if not line.upstream_status:
+        return None  # nobody did what Grafana was never asked for
     said = deeds.told(line.method, line.path)
     wrong_password = line.status == _NOT_SIGNED_IN and line.credential == "password"
     if line.status == _TOO_MANY or (said is None and not wrong_password):
@@ -99,13 +112,15 @@ def _event(line: _Line, names: Mapping[str, str]) -> Event | None:
         kind, did = deeds.SIGN_IN, f"came with a wrong password to {line.path}"
     elif kind == deeds.SIGN_IN and line.method == "POST" and line.status >= _REFUSED:
         did = "tried to sign in"
-    return Event(line.time, _who(line, names), line.address, kind, did, line.status, line.connection)
+    typed = line.login and kind == deeds.SIGN_IN and (line.method == "POST" or wrong_password)
+    who = _who(line, names) or (f'login "{line.login}"' if typed else "")
+    return Event(line.time, who, line.address, kind, did, line.status, line.connection)
 
 
 def _who(line: _Line, names: Mapping[str, str]) -> str:
-    if line.identity:
-        return names.get(line.identity, line.identity)
-    return line.login
+    """Who Grafana says it was; by the identity where the name could be taken for another's identity."""
+    known = names.get(line.identity, "")
+    return known if _LOGIN.fullmatch(known) else line.identity
 
 
 def _later(line: _Line, rest: list[_Line], names: Mapping[str, str]) -> str:

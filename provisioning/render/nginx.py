@@ -24,7 +24,7 @@ class Zone:
 
     name: str
     rate: str
-    key: str = "$binary_remote_addr"
+    key: str = "$visitor"
     """Nothing is counted where it is empty."""
 
 
@@ -36,6 +36,7 @@ ZONES = (
     Zone("queries", "50r/s"),
     Zone("files", "500r/s"),
     Zone("sockets", "1r/s"),
+    Zone("plain", "5r/s"),
     Zone("browsers", "5r/s"),
 )
 _FILES = ("nginx.conf", "maps.conf", "log.conf", "headers.conf", "grafana.conf", "door.conf")

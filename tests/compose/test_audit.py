@@ -14,7 +14,7 @@ from compose.audit.deeds import told
 def line(**said: Any) -> str:
     usual = {
         "time": "2026-11-23T13:36:44+00:00", "address": "192.0.2.7", "method": "POST", "path": "/login", "status": 200,
-        "identity": "", "login": "", "credential": "", "connection": 3,
+        "identity": "", "login": "", "credential": "", "upstream_status": "200", "connection": 3,
     }  # fmt: skip
     return json.dumps({**usual, **said})
 
@@ -30,16 +30,16 @@ def test_sign_ins_say_who_when_from_where_and_whether(tmp_path: Path) -> None:
         tmp_path,
         line(login="ana"),
         line(login="ana", status=401, time="2026-11-23T13:36:40+00:00"),
-        line(method="GET", path="/api/search", status=401, login="admin", credential="password"),
+        line(method="GET", path="/api/search", status=401, login="bo", credential="password"),
         line(method="GET", path="/login/generic_oauth", status=302, connection=9),
         line(method="GET", path="/", identity="user:5", connection=9),
         line(method="GET", path="/logout", status=302, identity="user:7"),
     )
     assert done.exit_code == 0
     assert done.output.splitlines() == [
-        "2026-11-23 13:36:40  192.0.2.7        ana: tried to sign in (refused, 401)",
-        "2026-11-23 13:36:44  192.0.2.7        ana: signed in",
-        "2026-11-23 13:36:44  192.0.2.7        admin: came with a wrong password to /api/search (refused, 401)",
+        '2026-11-23 13:36:40  192.0.2.7        login "ana": tried to sign in (refused, 401)',
+        '2026-11-23 13:36:44  192.0.2.7        login "ana": signed in',
+        '2026-11-23 13:36:44  192.0.2.7        login "bo": came with a wrong password to /api/search (refused, 401)',
         "2026-11-23 13:36:44  192.0.2.7        user:5: went through signing in by generic_oauth",
         "2026-11-23 13:36:44  192.0.2.7        user:7: signed out",
     ]
@@ -94,6 +94,56 @@ def test_reading_is_no_deed(path: str) -> None:
     assert told("GET", path) is None
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/org/%75sers/7", "changed the role of user 7"),
+        ("/api/org/users/7/", "changed the role of user 7"),
+        ("/api/org/users/%37/", "changed the role of user 7"),
+    ],
+)
+def test_a_path_in_disguise_is_told_like_any_other(path: str, words: str) -> None:
+    assert told("PATCH", path) == ("permissions", words)
+    assert told("GET", "/logout/") == ("sign-in", "signed out")
+    assert told("DELETE", "/api/teams/a%2Fmembers") == ("permissions", "removed team a%2Fmembers")
+
+
+def test_nobody_did_what_grafana_was_never_asked_for(tmp_path: Path) -> None:
+    assert run(tmp_path, line(path="/api/folders", login="ana", upstream_status="", status=301)).output == ""
+
+
+def test_a_name_without_proof_is_nobodys(tmp_path: Path) -> None:
+    """Beside a password that Grafana did not have to look at anything may stand."""
+    done = run(
+        tmp_path, line(method="GET", path="/login/generic_oauth", status=302, login="ana", credential="password")
+    )
+    assert "  unknown: went through" in done.output
+
+
+@pytest.mark.parametrize(("path", "told_so"), [("/login/", "tried to sign in"), ("/d/x", "came with a wrong password")])
+def test_a_refused_sign_in_is_told_as_refused_however_nginx_answered(tmp_path: Path, path: str, told_so: str) -> None:
+    credential = "" if "login" in path else "password"
+    done = run(tmp_path, line(path=path, login="ana", status=302, upstream_status="502, 401", credential=credential))
+    assert f'login "ana": {told_so}' in done.output
+    assert "(refused, 401)" in done.output
+
+
+@pytest.mark.parametrize("status", [499, 502, 504])
+def test_what_got_no_answer_may_have_been_done(tmp_path: Path, status: int) -> None:
+    done = run(tmp_path, line(path="/api/folders", status=status, upstream_status="-"))
+    assert f"unknown: made a folder (unknown, {status})" in done.output
+
+
+def test_nobody_is_taken_for_somebody_else_by_their_login(tmp_path: Path) -> None:
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps([{"userId": 7, "login": "user:1"}]))
+    text = line(login="user:1"), line(path="/api/folders", identity="user:7")
+    done = run(tmp_path, *text, arguments=("--names", str(names)))
+    assert [row.split("  ")[-1].strip() for row in done.output.splitlines()] == [
+        'login "user:1": signed in', "user:7: made a folder",
+    ]  # fmt: skip
+
+
 def test_people_are_told_by_name_where_names_are_given(tmp_path: Path) -> None:
     names = tmp_path / "names.json"
     names.write_text(json.dumps([{"userId": 7, "login": "ana"}]))
@@ -117,7 +167,7 @@ def test_a_stranger_cannot_write_into_what_is_shown(tmp_path: Path) -> None:
     assert len(done.output.splitlines()) == 2
     assert all(char.isprintable() or char == "\n" for char in done.output)
     done = run(tmp_path, line(login=evil), arguments=("--json",))
-    assert [json.loads(row)["who"] for row in done.output.splitlines()] == [evil]
+    assert [json.loads(row)["who"] for row in done.output.splitlines()] == [f'login "{evil}"']
 
 
 @pytest.mark.parametrize(
@@ -128,22 +178,22 @@ def test_a_stranger_cannot_write_into_what_is_shown(tmp_path: Path) -> None:
 def test_lines_that_are_not_nginxs_are_counted_and_passed_over(tmp_path: Path, bad: str | bytes) -> None:
     done = run(tmp_path, bad, line(login="ana"), b"")
     assert done.exit_code == 0
-    assert "ana: signed in" in done.output
+    assert 'login "ana": signed in' in done.output
     assert "1 lines are not" in done.output
 
 
 def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
     done = run(tmp_path, line(login="ana?").encode().replace(b"?", b"\xff"))
-    assert "ana\ufffd: signed in" in done.output, "nobody hides by a byte that is no text"
+    assert 'login "ana\ufffd": signed in' in done.output, "nobody hides by a byte that is no text"
 
 
 def test_several_logs_are_one_story(tmp_path: Path) -> None:
     (tmp_path / "older.json").write_text(line(login="bo", time="2026-11-22T00:00:00+00:00"))
     done = run(tmp_path, line(login="ana"), arguments=(str(tmp_path / "older.json"),))
-    assert [row.split()[3] for row in done.output.splitlines()] == ["bo:", "ana:"]
+    assert [row.split()[4] for row in done.output.splitlines()] == ['"bo":', '"ana":']
     piped = CliRunner().invoke(audit, ["-", "--json"], input=line(login="ana"))
     assert json.loads(piped.output) == {
-        "time": "2026-11-23T13:36:44Z", "who": "ana", "address": "192.0.2.7", "kind": "sign-in", "did": "signed in",
-        "outcome": "done", "status": 200,
+        "time": "2026-11-23T13:36:44Z", "who": 'login "ana"', "address": "192.0.2.7", "kind": "sign-in",
+        "did": "signed in", "outcome": "done", "status": 200,
     }  # fmt: skip
     assert CliRunner().invoke(audit, [str(tmp_path / "none")]).exit_code == 1

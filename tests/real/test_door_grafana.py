@@ -100,7 +100,7 @@ def test_people_sign_in_and_no_browser_complains(page: Any, door: Door) -> None:
     page.wait_for_selector("[data-viz-panel-key]")
     refused = [text for text in page.complaints if "Content Security Policy" in text or "Permissions-Policy" in text]
     assert refused == []
-    assert ("admin", "signed in", "done") in {(one["who"], one["did"], one["outcome"]) for one in told(door)}
+    assert ('login "admin"', "signed in", "done") in {(one["who"], one["did"], one["outcome"]) for one in told(door)}
     until(lambda: "/api/ds/query" in door.access_log.read_text(), "queries to be answered")
     asked = [line for line in log(door) if line["path"] == "/api/ds/query"]
     assert {(line["identity"], line["protocol"], line["tls"]) for line in asked} == {("user:1", "HTTP/2.0", "TLSv1.3")}
@@ -147,7 +147,7 @@ def test_who_changed_what_is_told(door: Door, grafana: GrafanaServer) -> None:
     expected = {
         ("user:1", "made a user", "done"), ("user:1", f"changed the role of user {user}", "done"),
         ("user:1", "made a folder", "done"), ("user:1", "changed who may see or edit folder gpu", "done"),
-        (f"user:{user}", "made a team", "refused"), ("vera", "tried to sign in", "refused"),
+        (f"user:{user}", "made a team", "refused"), ('login "vera"', "tried to sign in", "refused"),
     }  # fmt: skip
     until(lambda: expected <= {(one["who"], one["did"], one["outcome"]) for one in told(door)}, "all to be told")
     assert "wrong" not in door.access_log.read_text()
