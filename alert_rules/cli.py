@@ -69,6 +69,7 @@ def routes(
 @_severity
 @_host
 @click.option("--alertmanager", "url", help="Where Alertmanager answers.  [services.alertmanager]")
+@click.option("--bridge", help="Where the SMS bridge answers.  [services.sms_bridge]")
 @_config
 def test(
     *,
@@ -78,6 +79,7 @@ def test(
     severity: str | None,
     host: str | None,
     url: str | None,
+    bridge: str | None,
     file: Path,
 ) -> None:
     """Send a test of ALERT through the whole real way, and say what arrived.
@@ -91,7 +93,7 @@ def test(
         rehearsal = Rehearsal.of(
             config, _alert(name, config), person, {key: value for key, value in given.items() if value}
         )
-        good = rehearsal.perform(url, click.echo)
+        good = rehearsal.perform(url, bridge, click.echo)
     except (RehearsalError, UnreachableError) as error:
         click.echo(str(error), err=True)
         sys.exit(1)

@@ -8,6 +8,7 @@ what was read.
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,20 +97,24 @@ class Rehearsal:
         grafana = config.grafana_url
         texts = {
             "summary": f"{alert.name} is tested, nothing is broken",
-            "description": f"{getpass.getuser()} sent this with `cluster-ai alerts test` at {now:%H:%M:%S} UTC.",
+            "description": f"{_sender()} sent this with `cluster-ai alerts test` at {now:%H:%M:%S} UTC.",
             "runbook_url": links.runbook(grafana, alert.name),
             "dashboard_url": links.page(grafana, alert.page, ()),
         }
         return cls(config, labels, texts, expected, now)
 
-    def perform(self, url: str | None, say: Say) -> bool:
-        """Sends it and says what became of it; whether all messages were taken. Raises UnreachableError."""
+    def perform(self, url: str | None, bridge: str | None, say: Say) -> bool:
+        """Sends it and says what became of it; whether all messages were taken. Raises UnreachableError.
+
+        Without `url` and `bridge` Alertmanager and the SMS bridge are asked where `services` says that they listen.
+        """
         say(f"Test {self.labels[TEST]} of {self.labels['alertname']} goes to:")
         for answer in self.expected:
             say(f"  {answer.receiver}")
         services = self.config.services
-        bridge = f"http://{dial_address(services.sms_bridge)}" if self._count("sms") else None
-        with Counters(url or f"http://{dial_address(services.alertmanager)}", bridge) as counters:
+        bridge = (bridge or f"http://{dial_address(services.sms_bridge)}").rstrip("/")
+        asked_too = bridge if self._count("sms") else None
+        with Counters(url or f"http://{dial_address(services.alertmanager)}", asked_too) as counters:
             before = _Seen.of(counters)
             counters.post(self._alert(ends=timedelta(minutes=30)))
             wait = max(answer.wait for answer in self.expected)
@@ -156,6 +161,14 @@ class Rehearsal:
             "endsAt": (datetime.now(UTC) + ends).isoformat(),
             "generatorURL": f"{self.config.grafana_url}/d/cluster-ai-alerts/",
         }
+
+
+def _sender() -> str:
+    """Who runs this; in a container of the owner's a user may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def _place(config: Config, alert: Alert) -> dict[str, str]:

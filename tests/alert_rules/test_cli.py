@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -14,7 +16,10 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
+from alert_rules.catalogue import named
+from alert_rules.rehearsal import Rehearsal
 from provisioning.cli import main
+from provisioning.config.load import load
 from tests.alert_rules.alertmanager import Alertmanager, MailServer, running, wait_for
 from tests.alert_rules.routing.lab import lab, lab_text
 from tests.ports import free_port
@@ -186,6 +191,27 @@ def test_a_bridge_that_is_not_there(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert f"the SMS bridge does not answer at http://127.0.0.1:{real.bridge}: " in result.stderr
     assert "is the stack up?" in result.stderr
+
+
+def test_a_bridge_that_answers_elsewhere(tmp_path: Path) -> None:
+    """As from a container, where `services` is not true."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with stack(tmp_path) as (file, *_):
+        result = run(file, "test", "DaskSchedulerDown", "--bridge", f"{url}/")
+    assert result.exit_code == 1
+    assert f"the SMS bridge does not answer at {url}: " in result.stderr
+
+
+def test_who_sends_it_may_have_no_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    config = load(file)
+    rehearsal = Rehearsal.of(config, named("DaskIdle", config), "ben", {})
+    assert rehearsal.texts["description"].startswith(f"uid {os.getuid()} sent this with ")
 
 
 def test_an_alertmanager_that_is_not_there(file: Path) -> None:

@@ -40,6 +40,12 @@ def test_only_the_door_is_published_and_as_the_file_says(safe: Stack) -> None:
     }
 
 
+def test_one_command_reaches_the_databases_and_whom_it_asks_about_alerts(safe: Stack) -> None:
+    networks = {name: set(safe["services"][name]["networks"]) for name in ("admin", "alertmanager", "sms-bridge")}
+    assert networks["admin"] == {"data", "watch"}
+    assert "watch" in networks["alertmanager"] & networks["sms-bridge"]
+
+
 def service(name: str, **changes: Any) -> Callable[[Stack], None]:
     def change(made: Stack) -> None:
         for key, value in changes.items():
