@@ -171,6 +171,16 @@ def test_the_clusters_network_is_joined_by_those_who_watch_them(safe: Stack) -> 
     assert joined == CLUSTERS
 
 
+def test_the_first_grafana_alone_changes_the_database(safe: Stack) -> None:
+    """The others would end, because they do not wait for its lock."""
+    first, *others = sorted(name for name in safe["services"] if name.startswith("grafana-"))
+    assert others
+    assert first not in safe["services"][first]["depends_on"]
+    for name in others:
+        waits = {"condition": "service_healthy"}
+        assert safe["services"][name]["depends_on"] == {"postgres": waits, "redis": waits, first: waits}
+
+
 def test_those_who_change_it_get_loopback_and_no_database(tmp_path: Path) -> None:
     made = dev(installed(tmp_path / "host", TARGETS))
     ports = [port for one in made["services"].values() for port in one.get("ports", [])]
