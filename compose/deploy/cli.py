@@ -78,7 +78,7 @@ def restore(backup: Path, config: Path, identity: Path | None, wait: int, *, ove
 def down(config: Path) -> None:
     """Stop and remove the containers. Everything that lasts is in the folder and stays."""
     with saying_why(PrepareError, engine.EngineError):
-        there = preparing.host(config)
+        there = _rendered(config)
         sys.exit(engine.run([*there.compose, "--profile", "*", "down", "--remove-orphans"]))
 
 
@@ -90,7 +90,11 @@ def status(config: Path) -> None:
     Exit code 0 when all are well, 1 when one is not, 3 when none is there.
     """
     with saying_why(PrepareError, engine.EngineError):
-        rows = engine.containers(preparing.host(config).compose)
+        there = preparing.host(config)
+        if not there.rendered:
+            click.echo(_nothing_is_rendered(), err=True)
+            sys.exit(_NOTHING_RUNS)
+        rows = engine.containers(there.compose)
         if not rows:
             click.echo(f"nothing runs; `{own_name()} deploy up` starts it", err=True)
             sys.exit(_NOTHING_RUNS)
@@ -106,7 +110,19 @@ def status(config: Path) -> None:
 def compose(config: Path, arguments: Sequence[str]) -> None:
     """Call `docker compose` for this installation: `deploy compose logs nginx`, `deploy compose restart redis`."""
     with saying_why(PrepareError, engine.EngineError):
-        sys.exit(engine.run([*preparing.host(config).compose, *arguments]))
+        sys.exit(engine.run([*_rendered(config).compose, *arguments]))
+
+
+def _rendered(config: Path) -> Host:
+    """Raises PrepareError before the first `up`."""
+    there = preparing.host(config)
+    if not there.rendered:
+        raise PrepareError(_nothing_is_rendered())
+    return there
+
+
+def _nothing_is_rendered() -> str:
+    return f"nothing is rendered; `{own_name()} deploy up` does that, and starts it"
 
 
 def _up(config: Path, wait: int) -> int:
@@ -116,6 +132,11 @@ def _up(config: Path, wait: int) -> int:
     if _tell(_findings(there)):
         return _FAILED
     start = there.compose
+    stale = preparing.stale(there)
+    if stale is not None:  # certbot would write it again; no profile asks for it, so `up` leaves it as it is
+        engine.run([*start, "--profile", "acme", "rm", "--stop", "--force", "certbot"])
+        stale.unlink(missing_ok=True)
+        click.echo(f"removed {stale}")
     if engine.run([*start, "up", "--detach", "--wait", "--wait-timeout", str(wait), "--remove-orphans"]):
         click.echo(f"not all is well: `{own_name()} deploy status` says what", err=True)
         return _FAILED

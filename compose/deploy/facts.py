@@ -49,6 +49,8 @@ class Facts:
     """Names of secrets and what is wrong with each."""
     unmade: int = 0
     """How many secrets there are not yet."""
+    interrupted: tuple[str, ...] = ()
+    """Secrets whose replacement was begun and not finished."""
     off_site: str = ""
     """What is wrong with the program that carries backups away."""
     certificate: str = ""

@@ -19,6 +19,7 @@ OLDEST_ENGINE = (25, 0)  # asks often how a container is while it starts
 OLDEST_COMPOSE = (2, 20)  # knows services that may be absent from those that wait for them
 LEAST_MEMORY = 2 * GIB
 LEAST_DISK = 5 * GIB
+_STOPPED = re.compile("cannot connect to the docker daemon|failed to connect to the docker api", re.IGNORECASE)
 _UNITS = {"MB": 1 << 20, "GB": GIB, "TB": 1 << 40}
 
 
@@ -50,7 +51,10 @@ def _docker(_config: Config, facts: Facts) -> Iterator[Finding]:
     if not docker.engine:
         denied = "permission denied" in docker.why
         todo = "let this user run docker (group docker, or a rootless engine)" if denied else "install Docker Engine"
-        yield Finding("docker-missing", docker.why or "Docker does not answer", todo)
+        if _STOPPED.search(docker.why) and not denied:
+            yield Finding("docker-stopped", docker.why, "systemctl enable --now docker")
+        else:
+            yield Finding("docker-missing", docker.why or "Docker does not answer", todo)
     elif _version(docker.engine) < OLDEST_ENGINE:
         yield Finding("docker-old", f"Docker {docker.engine} is older than 25.0", "install a newer Docker Engine")
     if docker.engine and not docker.compose:
@@ -78,6 +82,9 @@ def _secrets(_config: Config, facts: Facts) -> Iterator[Finding]:
         yield Finding("secret-bad", f"{name}: {problem}", "`cluster-ai secrets list` shows them all")
     if facts.unmade:
         yield Finding("secrets-missing", f"{facts.unmade} are not there yet", "`deploy up` makes them", fatal=False)
+    for name in facts.interrupted:
+        todo = f"`deploy compose run --rm admin secrets rotate {name}` finishes it"
+        yield Finding("rotation-interrupted", f"{name} is half replaced", todo, fatal=False)
     for path in facts.missing:
         yield Finding("file-missing", f"{path} cannot be read", "make it, or correct its path in cluster-ai.yml")
     if facts.off_site:

@@ -14,16 +14,19 @@ from compose.deploy.findings import missing
 from provisioning.checked import load_checked, off_site_problem
 from provisioning.config.model import Config
 from provisioning.render import RenderError, make_secrets, render
-from provisioning.render.containers import named_files
+from provisioning.render.containers import VARIABLES, named_files
 from provisioning.render.production_places import in_containers
 from provisioning.secrets import looking, making
 from provisioning.secrets.installation import installation
+from provisioning.secrets.names import NEXT
 
 _DATA = ("prometheus", "alertmanager", "textfile", "sms-bridge")
 _PRODUCTION_DATA = ("postgres", "redis", "nginx", "certificates", "webroot", "letsencrypt", "loki", "alloy")
 _DEV_DATA = ("grafana",)
 _READ_BY_NOBODY = "textfile"
 """node-exporter reads it, which runs as a user that may read nothing else."""
+CERTBOT = "cluster-ai-certificate.prom"
+"""As certbot's loop calls what it tells Prometheus."""
 
 
 class PrepareError(Exception):
@@ -47,6 +50,11 @@ class Host:
     def production(self) -> bool:
         """Whether it is to be exposed."""
         return self.config.production is not None
+
+    @property
+    def rendered(self) -> bool:
+        """Whether there is what Compose is called with: not before the first `deploy up`."""
+        return (self.folder / "rendered" / VARIABLES).exists()
 
     @property
     def compose(self) -> list[str]:
@@ -78,6 +86,13 @@ def prepare(there: Host) -> Iterator[str]:
     yield f"rendered {len(changed)} files" if changed else "nothing to render"
 
 
+def stale(there: Host) -> Path | None:
+    """What certbot said of itself last, where it no longer runs: it would be told for ever, and alerted."""
+    told = there.folder / "data/textfile" / CERTBOT
+    acme = there.config.production is not None and there.config.production.certificate.acme is not None
+    return told if told.exists() and not acme else None
+
+
 def facts(there: Host) -> Facts:
     """What there is to be said of this host and of the installation on it."""
     found = replace(gather(there.config, there.folder), missing=missing(named_files(there.config)))
@@ -90,7 +105,8 @@ def facts(there: Host) -> Facts:
     return replace(
         found,
         secrets=(*([("the folder", problem)] if problem else []), *bad),
-        unmade=sum(row.days is None for row in rows),
+        unmade=sum(row.days is None and not row.name.endswith(NEXT) for row in rows),
+        interrupted=tuple(row.name.removesuffix(NEXT) for row in rows if row.name.endswith(NEXT)),
         off_site=off_site_problem(there.config) or "",
         certificate=_certificate(there),
     )

@@ -28,5 +28,13 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def rendered(file: Path) -> Path:
+    """The same file, once `up` has rendered what is in it."""
+    (file.parent / "rendered").mkdir()
+    (file.parent / "rendered/compose.env").touch()
+    return file
+
+
+@pytest.fixture
 def good_host(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "findings", lambda *_: [])

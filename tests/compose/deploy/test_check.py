@@ -37,7 +37,7 @@ def test_check_finds_what_is_missing_before_the_first_start(docker: Docker, file
     (file.parent / "ours/token").unlink()
     result = deploy(file, "check")
     assert result.exit_code == 1
-    assert "error: docker-missing: Cannot connect to the Docker daemon; install Docker Engine" in result.output
+    assert "error: docker-stopped: Cannot connect to the Docker daemon; systemctl enable --now docker" in result.output
     assert re.search(
         r"^warning: secrets-missing: \d+ are not there yet; `deploy up` makes them$", result.output, re.MULTILINE
     )
@@ -52,6 +52,15 @@ def test_check_says_which_secret_is_bad(docker: Docker, file: Path, good_host: N
     seen = preparing.facts(preparing.host(file))
     assert [name for name, _ in seen.secrets] == ["postgres-password"]
     assert seen.unmade == 1
+
+
+def test_check_tells_a_rotation_that_was_interrupted_from_a_secret_that_is_not_there(
+    docker: Docker, file: Path, good_host: None
+) -> None:
+    assert deploy(file, "up").exit_code == 0
+    (file.parent / "secrets/grafana-database-password.next").write_text("x" * 24)
+    seen = preparing.facts(preparing.host(file))
+    assert (seen.interrupted, seen.unmade, seen.secrets) == (("grafana-database-password",), 0, ())
 
 
 def test_check_finds_a_program_for_backups_that_cannot_be_run(docker: Docker, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -70,32 +71,58 @@ def test_the_stack_of_those_who_change_it_has_no_door(docker: Docker, file: Path
     ],
 )
 def test_status_says_whether_all_is_well(
-    containers: list[tuple[str, str, str]], code: int, docker: Docker, file: Path
+    containers: list[tuple[str, str, str]], code: int, docker: Docker, rendered: Path
 ) -> None:
     docker.runs(*containers)
-    result = deploy(file, "status")
+    result = deploy(rendered, "status")
     assert result.exit_code == code
     for name, state, health in containers:
         assert f"{name:<20}{state:<12}{health}\n" in result.output
 
 
-def test_down_removes_what_any_profile_started(docker: Docker, file: Path) -> None:
-    assert deploy(file, "down").exit_code == 0
+def test_down_removes_what_any_profile_started(docker: Docker, rendered: Path) -> None:
+    assert deploy(rendered, "down").exit_code == 0
     [stopped] = docker.asked(" down ")
     assert stopped.endswith("--profile * down --remove-orphans")
 
 
-def test_compose_is_called_with_the_files_of_the_installation(docker: Docker, file: Path) -> None:
+def test_compose_is_called_with_the_files_of_the_installation(docker: Docker, rendered: Path) -> None:
     docker.will(status=7)
-    assert deploy(file, "compose", "logs", "--tail", "5", "nginx").exit_code == 7
+    assert deploy(rendered, "compose", "logs", "--tail", "5", "nginx").exit_code == 7
     [called] = docker.asked("logs")
-    assert called.endswith(f"--file {file.parent}/rendered/compose.yml logs --tail 5 nginx")
+    assert called.endswith(f"--file {rendered.parent}/rendered/compose.yml logs --tail 5 nginx")
 
 
-def test_without_docker_each_command_says_so(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("words", "code"), [("status", 3), ("down", 1), ("compose ps", 1)])
+def test_before_the_first_up_there_is_nothing_to_ask_about(words: str, code: int, docker: Docker, file: Path) -> None:
+    result = deploy(file, *words.split())
+    assert result.exit_code == code
+    assert re.fullmatch(r"nothing is rendered; `\S*cluster-ai deploy up` does that, and starts it\n", result.output)
+    assert not docker.asked("compose")
+
+
+@pytest.mark.usefixtures("good_host")
+def test_what_certbot_told_goes_with_it(docker: Docker, file: Path) -> None:
+    assert deploy(file, "up").exit_code == 0
+    assert not docker.asked(" rm --stop ")
+    told = file.parent / "data/textfile/cluster-ai-certificate.prom"
+    told.write_text("cluster_ai_certificate_renewal_success 0\n")
+    without = file.read_text()
+    file.write_text(f"{without}  certificate: {{acme: {{email: ops@example.org}}}}\n")
+    assert deploy(file, "up").exit_code == 0
+    assert told.exists()
+    file.write_text(without)
+    assert f"removed {told}\n" in deploy(file, "up").output
+    assert not told.exists()
+    [ended] = docker.asked(" rm --stop ")
+    assert ended.endswith("--profile acme rm --stop --force certbot")
+    assert docker.asked("compose").index(ended) < docker.asked("compose").index(docker.asked(" up ")[-1])
+
+
+def test_without_docker_each_command_says_so(rendered: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("status", "down"):
-        result = deploy(file, name)
+        result = deploy(rendered, name)
         assert result.exit_code == 1
         assert "docker" in result.output
         assert "Traceback" not in result.output

@@ -44,6 +44,17 @@ def test_a_good_host_has_no_finding() -> None:
     ("changes", "name", "fatal"),
     [
         ({"docker": Versions(why="there is no `docker` on PATH")}, "docker-missing", True),
+        (
+            {"docker": Versions(why="Cannot connect to the Docker daemon at unix:///var/run/docker.sock.")},
+            "docker-stopped",
+            True,
+        ),
+        (
+            {"docker": Versions(why="failed to connect to the docker API at unix:///var/run/docker.sock")},
+            "docker-stopped",
+            True,
+        ),
+        ({"docker": Versions(why="permission denied: connect to the Docker daemon socket")}, "docker-missing", True),
         ({"docker": Versions("24.0.9", "2.36.0")}, "docker-old", True),
         ({"docker": Versions("28.2.2", why="'compose' is not a docker command")}, "compose-missing", True),
         ({"docker": Versions("28.2.2", "2.19.9")}, "compose-old", True),
@@ -55,6 +66,7 @@ def test_a_good_host_has_no_finding() -> None:
         ({"modes": {FOLDER / "cluster-ai.yml": 0o100666}}, "open-to-others", True),
         ({"secrets": (("postgres-password", "weak"),)}, "secret-bad", True),
         ({"missing": (Path("/srv/cluster-ai/secrets/openwebui-key"),)}, "file-missing", True),
+        ({"interrupted": ("postgres-password",)}, "rotation-interrupted", False),
         ({"unmade": 11}, "secrets-missing", False),
         ({"off_site": "carry is no program"}, "off-site-bad", True),
         ({"certificate": "cert.pem has expired"}, "certificate-bad", True),
