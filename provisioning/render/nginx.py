@@ -122,8 +122,11 @@ def files(config: Config, places: Places, out: Path, source: str) -> dict[str, s
 
 
 def _servers(source: str, addresses: Sequence[str]) -> str:
-    """The start script passes on those whose name has an address: nginx would not start because of one that is away."""
-    return header(source) + "".join(f"server {address} max_fails=2 fail_timeout=10s;\n" for address in addresses)
+    """The start script passes on those whose name has an address: nginx would not start because of one that is away.
+
+    One that failed is not asked for three seconds. Longer, and it would be missed when it is back and another one goes.
+    """
+    return header(source) + "".join(f"server {address} max_fails=2 fail_timeout=3s;\n" for address in addresses)
 
 
 def public_address(config: Config) -> str:

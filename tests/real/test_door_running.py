@@ -60,6 +60,15 @@ def test_a_grafana_that_is_away_is_not_missed() -> None:
                 assert [answer.status_code for answer in answers] == [200, 200]
 
 
+def test_a_grafana_that_is_back_is_asked_within_seconds() -> None:
+    """Though nginx had given up both. A rolling restart takes the second one when the first has just come back."""
+    port, gone = free_port(), free_port()
+    with nginx_server.running(f"127.0.0.1:{port}", f"127.0.0.1:{gone}") as door, door.client() as client:
+        assert [client.get("/d/x").status_code for _ in range(8)] == [502] * 8
+        with grafana_standin.running("back", port):
+            until(lambda: client.get("/d/x").headers.get("x-which") == "back", "it to be asked again", seconds=6)
+
+
 def test_the_door_opens_though_a_grafana_has_no_address_and_finds_it_when_it_has(grafanas: list[StandIn]) -> None:
     """As of a container that is being replaced, by a name server of our own."""
     one, two = grafanas

@@ -1,8 +1,12 @@
-"""What stands behind a door under test: answers as Grafana would, and remembers exactly what it was asked."""
+"""What stands behind a door under test: answers as Grafana would, and remembers exactly what it was asked.
+
+`python -m tests.standins.grafana_standin NAME PORT` is one that can be killed.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +38,9 @@ class Asked:
 class StandIn:
     """One Grafana; `name` is in each of its answers."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, port: int | None = None) -> None:
         self.name = name
-        self.port = free_port()
+        self.port = port or free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.begun = 0
         """Requests whose head came, whatever became of their body."""
@@ -44,6 +48,12 @@ class StandIn:
 
     def paths(self) -> list[str]:
         return [one.path for one in self.asked]
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """None, which is a page that Prometheus can read."""
+        self.begun += 1
+        self.asked.append(Asked(request.method, request.raw_path, list(request.headers.items()), b""))
+        return web.Response()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         self.begun += 1
@@ -83,10 +93,11 @@ async def _talk(request: web.Request) -> web.WebSocketResponse:
 
 
 @contextmanager
-def running(name: str = "one") -> Iterator[StandIn]:
-    stand_in = StandIn(name)
+def running(name: str = "one", port: int | None = None) -> Iterator[StandIn]:
+    stand_in = StandIn(name, port)
     loop = asyncio.new_event_loop()
     application = web.Application(client_max_size=32 << 20)
+    application.router.add_get("/metrics", stand_in.metrics)
     application.router.add_route("*", "/{path:.*}", stand_in.answer)
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
 
@@ -104,3 +115,8 @@ def running(name: str = "one") -> Iterator[StandIn]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+if __name__ == "__main__":
+    with running(sys.argv[1], int(sys.argv[2])):
+        threading.Event().wait()
