@@ -11,27 +11,31 @@ from typing import Any
 import click
 
 from compose.audit.reading import Event, read
+from provisioning.config.options import config_option
 from provisioning.config.problems import printable
 
 _FAILED = 1
+_LOG = Path("data/nginx/audit.json")
 
 
 @click.command()
-@click.argument("logs", metavar="LOGFILE...", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.argument("logs", metavar="[LOGFILE]...", nargs=-1, type=click.Path(allow_dash=True))
+@config_option("Without LOGFILE: the cluster-ai.yml beside which data/nginx/audit.json lies.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: an object on each line.")
 @click.option(
     "--names",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="What Grafana's /api/org/users answers: people are then told by their login instead of as user:7.",
 )
-def audit(logs: tuple[str, ...], names: Path | None, *, as_json: bool) -> None:
+def audit(logs: tuple[str, ...], config: Path, names: Path | None, *, as_json: bool) -> None:
     """Tell out of nginx's log who signed in, and who changed people, rights, silences, folders and pages.
 
-    LOGFILE is data/nginx/audit.json of the installation, or one of the older ones beside it; - reads standard input.
+    LOGFILE is data/nginx/audit.json of the installation, which is read when none is named, or one of the older ones
+    beside it; - reads standard input.
     The oldest comes first. Times are UTC. What was refused is told, too; what came too fast is only counted, elsewhere.
     """
     try:
-        found = read(_every_line(logs), _logins(names) if names else None)
+        found = read(_every_line(logs or (str(config.parent / _LOG),)), _logins(names) if names else None)
     except (OSError, ValueError) as error:
         click.echo(printable(str(error)), err=True)
         sys.exit(_FAILED)

@@ -21,8 +21,11 @@ Job = dict[str, Any]
 BLACKBOX = "blackbox.yml"
 MTAIL = "mtail/door.mtail"
 _ASKED = "/api/health"
-"""Answered without signing in, by a Grafana; 503 when its database is away, which is no fault of the door."""
-_ANSWERS = [200, 503]
+"""Answered without signing in, by a Grafana; 503 when its database is away.
+
+nginx itself says 502, 503 or 504 where no Grafana answers: it is there, and other alerts tell of what is not.
+"""
+_ANSWERS = [200, 502, 503, 504]
 
 # nginx writes what it answered, and nothing else, into a log of its own for this.
 _COUNTING = """\

@@ -187,6 +187,18 @@ def test_bytes_that_are_no_text_are_shown_as_such(tmp_path: Path) -> None:
     assert 'login "ana\ufffd": signed in' in done.output, "nobody hides by a byte that is no text"
 
 
+def test_the_log_of_this_installation_is_read_unless_another_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/nginx").mkdir(parents=True)
+    (tmp_path / "data/nginx/audit.json").write_text(line(login="ana"))
+    monkeypatch.chdir(tmp_path)
+    assert 'login "ana": signed in' in CliRunner().invoke(audit, []).output
+    monkeypatch.chdir("/")
+    assert CliRunner().invoke(audit, ["--config", str(tmp_path / "cluster-ai.yml")]).output.endswith("signed in\n")
+    assert CliRunner().invoke(audit, ["--config", str(tmp_path / "x/cluster-ai.yml")]).exit_code == 1
+
+
 def test_several_logs_are_one_story(tmp_path: Path) -> None:
     (tmp_path / "older.json").write_text(line(login="bo", time="2026-11-22T00:00:00+00:00"))
     done = run(tmp_path, line(login="ana"), arguments=(str(tmp_path / "older.json"),))

@@ -84,6 +84,12 @@ def test_inside_nginx_is_called_by_its_public_name():
     assert asked["tls_config"]["server_name"] == "monitoring.example.org"
 
 
+def test_an_error_because_grafana_is_away_is_an_answer_of_nginx():
+    for asked in modules().values():
+        assert {502, 503, 504} < set(asked["valid_status_codes"])
+        assert 500 not in asked["valid_status_codes"]
+
+
 @pytest.mark.parametrize(
     ("certificate", "checked"),
     [

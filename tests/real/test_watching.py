@@ -109,6 +109,7 @@ def test_the_door_is_seen_from_three_sides_and_missed_from_each():
         url = f"https://127.0.0.1:{door.port}/api/health"
         assert nginx.value("nginx_up") == 1
         assert blackbox.value("probe_http_status_code", "/probe", module="door", target=url) == 502
+        assert blackbox.value("probe_success", "/probe", module="door", target=url) == 1, "nginx answers"
         with door.client() as browser:
             assert {browser.get("/login").status_code for _ in range(3)} == {502}
         until(lambda: (mtail.value('cluster_ai_door_responses_total{code="502"') or 0) >= 4, "answers to be counted")
