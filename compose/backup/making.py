@@ -19,11 +19,12 @@ from compose.backup.archive import PIECE, Writer, writing
 from compose.backup.contents import snapshot
 from compose.backup.manifest import CONFIGURATION, DATABASE, MANIFEST, BackupError, Manifest, file_name
 from provisioning.config.secrets import SecretError
+from provisioning.render.containers import UNSAVED
 from provisioning.render.postgres import DATABASE as GRAFANA
 from provisioning.secrets.database import DatabaseError, Login, failure
 from provisioning.secrets.files import read
 from provisioning.secrets.installation import Installation
-from provisioning.secrets.names import NEXT, OPERATOR_KEY, RECIPIENTS
+from provisioning.secrets.names import NEXT, PREVIOUS, RECIPIENTS
 
 FOLDER = "backups"
 OUTSIDE = "outside"
@@ -114,13 +115,13 @@ def _dump(writer: Writer, login: Login, moment: str) -> None:
 
 def _files(there: Installation) -> Iterator[tuple[Path, str]]:
     """What is saved besides the database, and its name in the archive."""
-    mine = there.folder
+    mine, unsaved = there.folder, {there.secrets / name for name in UNSAVED}
     yield there.file, CONFIGURATION
     wanted = sorted(_named(there.config))
-    wanted += [path for path in sorted(there.secrets.iterdir()) if path.name != OPERATOR_KEY and path.suffix != NEXT]
+    wanted += [path for path in sorted(there.secrets.iterdir()) if path.suffix not in {NEXT, PREVIOUS}]
     for path in dict.fromkeys(wanted):
         inside = path.is_relative_to(mine)
-        if path.is_file():
+        if path.is_file() and path not in unsaved:
             yield path, f"files/{path.relative_to(mine)}" if inside else f"{OUTSIDE}{path}"
     for name in _KEPT:
         if (mine / "data" / name).is_file():

@@ -14,7 +14,8 @@ from compose.deploy.findings import missing
 from provisioning.checked import load_checked, off_site_problem
 from provisioning.config.model import Config
 from provisioning.render import RenderError, make_secrets, render
-from provisioning.render.containers import VARIABLES, named_files
+from provisioning.render.containers import VARIABLES
+from provisioning.render.named_files import named_files
 from provisioning.render.production_places import in_containers
 from provisioning.secrets import looking, making
 from provisioning.secrets.installation import installation

@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel
-
 from provisioning.config.audience import needs_bridge
 from provisioning.config.durations import format_duration
 from provisioning.config.model import Config
 from provisioning.render.files import RenderError, header, yaml_text
+from provisioning.render.named_files import in_web_config, named_files
 from provisioning.render.places import Places
 
 OVERLAY = "compose.yml"
 VARIABLES = "compose.env"
 CONFIGURATION = "cluster-ai.yml"
+UNSAVED = frozenset({"backup-operator-key", "certificate-authority-key"})
+"""Secrets that no backup has, and that its container does not see."""
+_PASSING = {".next", ".previous"}
 _PATH = re.compile(r"[A-Za-z0-9/._@+-]+")
 
 
@@ -165,15 +166,20 @@ class _Given:
         if reads.sections:
             others |= {path for section in reads.sections for path in self._files_of(section)}
             others.add(self._folder / CONFIGURATION)
-        if reads.every_secret:
-            own.append(self._secrets)
-            others = {path for path in others if not path.is_relative_to(self._secrets)}
-        there = sorted(path for path in others if path.is_file())
-        mounted = [*own, *(self._out / name for name in reads.followed), *there]
+        saved = self._saved() if reads.every_secret else []
+        # One that is replaced is overwritten where it is, and the container sees that; another file it does not see.
+        texts |= {path: str(path.stat().st_ino) for path in saved}
+        there = sorted(path for path in others.difference(saved) if path.is_file())
+        mounted = [*own, *(self._out / name for name in reads.followed), *saved, *there]
         return {
             "volumes": [_mount(path) for path in mounted],
             "labels": {"cluster-ai.files": _fingerprint(texts, there)},
         }
+
+    def _saved(self) -> list[Path]:
+        """Every secret that a backup has, without what comes and goes as one is replaced."""
+        there = sorted(self._secrets.iterdir()) if self._secrets.exists() else []
+        return [path for path in there if path.is_file() and path.name not in UNSAVED and path.suffix not in _PASSING]
 
     def _mentioned(self, text: str) -> Iterator[Path]:
         """Secrets, and files of cluster-ai.yml, whose path stands in a rendered file."""
@@ -184,31 +190,7 @@ class _Given:
         for path in named_files(getattr(self._config, section)):
             yield path
             if path == self._config.exporter.web_config_file:
-                yield from _in_web_config(path)
-
-
-def named_files(value: object) -> Iterator[Path]:
-    """Every file that a part of the configuration names."""
-    if isinstance(value, Path):
-        yield value
-    elif isinstance(value, BaseModel):
-        for _, inner in value:
-            yield from named_files(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from named_files(inner)
-
-
-def _in_web_config(path: Path) -> Iterator[Path]:
-    """The certificates that the exporter's web configuration names, relative to it."""
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return  # `cluster-ai check` says what is wrong with it
-    tls = settings.get("tls_server_config") if isinstance(settings, dict) else None
-    for key, value in (tls if isinstance(tls, dict) else {}).items():
-        if str(key).endswith("_file") and isinstance(value, str):
-            yield path.parent / value
+                yield from in_web_config(path)
 
 
 def _outward(config: Config) -> set[str]:

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from compose.certificates.placing import AUTHORITY_KEY
 from provisioning.cli import main
 from provisioning.config.load import load
 from provisioning.render import render
 from provisioning.render.production_places import in_containers
+from provisioning.secrets.names import NEXT, OPERATOR_KEY, PREVIOUS
 from tests.compose.audit import problems
 from tests.compose.installation import EVERYTHING, PRODUCTION, TARGETS, installed, stack
 
@@ -82,11 +84,27 @@ def test_nobody_but_the_backup_sees_a_secret_of_somebody_else(folder: Path) -> N
     for name, files in given(folder).items():
         for file in files:
             readers.setdefault(file, set()).add(name)
-    assert readers["secrets"] == {"backup"}
-    assert readers["secrets/postgres-password"] == {"postgres"}
-    assert readers["secrets/redis-exporter-passwords"] == {"redis-exporter"}
-    assert "secrets/backup-identity" not in readers
-    assert "secrets/redis-admin-password" not in readers
+    assert "secrets" not in readers
+    assert readers["secrets/postgres-password"] == {"postgres", "backup"}
+    assert readers["secrets/redis-exporter-passwords"] == {"redis-exporter", "backup"}
+    assert readers["secrets/backup-identity"] == {"backup"}
+    assert readers["secrets/redis-admin-password"] == {"backup"}
+
+
+def test_the_backup_sees_what_it_saves_and_no_key_that_is_none_of_its_business(folder: Path) -> None:
+    secrets = folder / "secrets"
+    for name in (AUTHORITY_KEY, "store-token", f"postgres-password{NEXT}", f"redis-bridge-password{PREVIOUS}"):
+        (secrets / name).write_text("a-key-of-some-length-and-letters")
+    assert (secrets / OPERATOR_KEY).exists()
+    before = again(folder)
+    seen = {Path(name).name for name in given(folder)["backup"] if name.startswith("secrets/")}
+    passing = {f"postgres-password{NEXT}", f"redis-bridge-password{PREVIOUS}"}
+    assert seen == {path.name for path in secrets.iterdir()} - {OPERATOR_KEY, AUTHORITY_KEY} - passing
+    (secrets / "store-token").write_text("overwritten-where-it-is-seen")
+    assert again(folder)["backup"] == before["backup"]
+    (secrets / "another").write_text("which-the-container-does-not-see-so-far")
+    (secrets / "another").replace(secrets / "store-token")
+    assert again(folder)["backup"] != before["backup"]
 
 
 def test_a_name_that_begins_like_another_is_not_given_too(tmp_path: Path) -> None:
