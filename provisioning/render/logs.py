@@ -97,6 +97,9 @@ def _loki(there: ProductionPlaces) -> dict[str, Any]:
             "max_streams_per_user": 500,
             "max_line_size": "64KB",
             "max_line_size_truncate": True,
+            # One that writes without end loses lines of its own, and fills the disk for nobody else.
+            "per_stream_rate_limit": "1MB",
+            "per_stream_rate_limit_burst": "8MB",
             "discover_service_name": [],
             "discover_log_levels": False,
             "volume_enabled": False,
@@ -198,7 +201,7 @@ faro.receiver "browsers" {{
     listen_address           = "0.0.0.0"
     listen_port              = {port}
     cors_allowed_origins     = [{origin}]
-    max_allowed_payload_size = "256KiB"
+    max_allowed_payload_size = "32KiB"
     rate_limiting {{
       rate       = 20
       burst_size = 100

@@ -37,7 +37,7 @@ ZONES = (
     Zone("files", "500r/s"),
     Zone("sockets", "1r/s"),
     Zone("plain", "5r/s"),
-    Zone("browsers", "5r/s"),
+    Zone("browsers", "1r/s"),
 )
 _FILES = ("nginx.conf", "maps.conf", "log.conf", "headers.conf", "grafana.conf", "door.conf")
 _COMPRESSED = (

@@ -84,6 +84,11 @@ def test_browsers_report_only_where_it_is_asked_for_and_from_our_own_pages():
     alloy = rendered(logs=True, rum=True)[logs.ALLOY]
     assert re.findall(r"cors_allowed_origins +=(.*)", alloy) == [' ["https://monitoring.example.org"]']
     assert "listen_port              = 12347\n" in alloy
+    assert 'max_allowed_payload_size = "32KiB"\n' in alloy
+
+
+def test_one_that_writes_without_end_does_not_fill_the_disk():
+    assert loki(logs=True)["limits_config"]["per_stream_rate_limit"] == "1MB"
 
 
 @pytest.mark.parametrize("rum", [False, True])

@@ -160,7 +160,10 @@ def test_what_browsers_report_goes_to_its_collector_without_a_session(grafanas: 
         client = stack.enter_context(door.client(cookies={"grafana_session": "secret"}))
         assert client.post("/faro/collect?app=x", json={"a": 1}).status_code == 200
         assert client.get("/faro/other").headers["x-which"] == one.name
-    [report] = collector.asked
+        assert client.post("/faro/collect", content=b"x" * 33_000).status_code == 413
+        [report] = collector.asked
+        found = [client.post("/faro/collect", json={}).status_code for _ in range(80)]
+        assert 58 <= found.count(200) <= 66, "and they are few"
     assert (report.method, report.path, report.body) == ("POST", "/collect?app=x", b'{"a":1}')
     assert "secret" not in str(report.headers)
     assert report.said("x-forwarded-for") == ["127.0.0.1"]
