@@ -78,10 +78,11 @@ def read(path: Path, identity: Path, take: Take) -> Manifest:
     Raises BackupError that says what is wrong: not ours to open, cut short, changed, or a part missing.
     """
     seen: dict[str, Part] = {}
-    raw = b""
+    raw, left = b"", path.stat().st_size if path.exists() else 0
     with _opened(path, identity) as tar:
         for member in tar:
-            content = tar.extractfile(member)
+            left -= member.size  # age does not compress, so that all parts together are smaller than the file
+            content = tar.extractfile(member) if member.isreg() and not member.issparse() and left >= 0 else None
             if content is None or member.name in seen:
                 raise BackupError(f"{path.name}: {member.name} has no place in a backup")
             if member.name == MANIFEST:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from provisioning.config.problems import printable
+
 MANIFEST = "manifest.json"
 DATABASE = "database/"
 """Begins the names of the dump's pieces, which are in order."""
@@ -19,7 +21,10 @@ _TIME = "%Y%m%dT%H%M%SZ"
 
 
 class BackupError(Exception):
-    """It could not be done; `str()` says why, in a line for people."""
+    """It could not be done; `str()` says why, in a line for people, whatever names an archive has."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(printable(why))
 
 
 class NotTestedError(BackupError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,7 @@ from compose.backup import archive, database
 from compose.backup.archive import PIECE
 from compose.backup.making import OUTSIDE
 from compose.backup.manifest import DATABASE, BackupError, Manifest
+from provisioning.config.problems import printable
 from provisioning.config.secrets import SecretError
 from provisioning.secrets.database import AwayError, DatabaseError, query
 from provisioning.secrets.installation import Installation
@@ -45,6 +46,7 @@ def files(file: Path, identity: Path, folder: Path, *, overwrite: bool, dry_run:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".restoring-") as name:  # on the same disk
             taken, manifest = _unpack(file, identity, Path(name), folder)
             plan = Plan(manifest)
+            _fit(taken, folder)
             for target, piece in taken.items():
                 _kind(plan, target, piece).append(target)
             _tell(plan, folder, say)
@@ -103,6 +105,8 @@ def _unpack(file: Path, identity: Path, scratch: Path, folder: Path) -> tuple[di
         if name.startswith(DATABASE):
             return
         target = _target(name, folder)
+        if target in taken:
+            raise BackupError(f"{name} is there twice")
         piece = scratch / str(len(taken))
         descriptor = os.open(piece, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as out:
@@ -120,9 +124,19 @@ def _unpack(file: Path, identity: Path, scratch: Path, folder: Path) -> tuple[di
 def _target(name: str, folder: Path) -> Path:
     """Where a part goes: never out of the installation's folder."""
     inside = Path(name.removeprefix(_INSIDE))
-    if name.startswith((_INSIDE, f"{OUTSIDE}/")) and ".." not in inside.parts and not inside.is_absolute():
+    strays = not inside.parts or ".." in inside.parts or inside.is_absolute()
+    if name.startswith((_INSIDE, f"{OUTSIDE}/")) and not strays and "\0" not in name:
         return folder / inside
     raise BackupError(f"{name} has no place in a backup")
+
+
+def _fit(taken: Iterable[Path], folder: Path) -> None:
+    """Raises BackupError, before anything is placed, where a file would have to be a folder, too."""
+    files = set(taken)
+    for target in files:
+        for parent in target.parents:
+            if parent in files or (parent.is_relative_to(folder) and parent.exists() and not parent.is_dir()):
+                raise BackupError(f"nothing was changed: {parent} is a file, and {target} would lie in it")
 
 
 def _kind(plan: Plan, target: Path, piece: Path) -> list[Path]:
@@ -133,6 +147,7 @@ def _kind(plan: Plan, target: Path, piece: Path) -> list[Path]:
 
 def _tell(plan: Plan, folder: Path, say: Say) -> None:
     made = plan.manifest
+    say = _plainly(say)
     by = f"cluster-ai {made.version} from PostgreSQL {made.server}"
     say(f"backup of {made.name}, {made.made:%Y-%m-%d %H:%M} UTC, made by {by}")
     say(f"files in {folder}: {len(plan.new)} new, {len(plan.same)} as they are, {len(plan.other)} overwritten")
@@ -141,6 +156,11 @@ def _tell(plan: Plan, folder: Path, say: Say) -> None:
     for path in (*plan.new, *plan.same, *plan.other):
         if path.is_relative_to(folder / OUTSIDE):
             say(f"  {path} belongs at /{path.relative_to(folder / OUTSIDE)}")
+
+
+def _plainly(say: Say) -> Say:
+    """What an archive says of itself may hold anything, also what a terminal obeys."""
+    return lambda line: say(printable(line))
 
 
 def _arrive(piece: Path, target: Path, folder: Path) -> None:
