@@ -13,7 +13,7 @@ PROGRESS := awk '/^Collecting/ && ++n % 10 == 0 { print "  " n " packages ..."; 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-real test-containers coverage mutate soak gameday bench generate lock clean venv tools
+.PHONY: help run test check test-real test-containers coverage mutate soak outages gameday bench generate lock clean venv tools
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo 'make coverage   run the tests and say which lines of exporter/ they leave out; fails below 95 %'
 	@echo 'make mutate     break the decoders in thousands of ways and count the ways that no test sees (half an hour)'
 	@echo 'make soak       half an hour at ten times the usual rate with faults; SOAK_MINUTES changes how long'
+	@echo 'make outages    kill and starve each part of a production stack that people use, and say what they saw (10 minutes)'
 	@echo 'make gameday    break real systems in some fifty ways and say who was told of what, and when (an hour)'
 	@echo 'make bench      measure what exporter and proxy cost beside their peers, what the rules cost, and how soon a phone rings'
 	@echo 'make generate   rewrite the generated pages of docs/'
@@ -65,6 +66,10 @@ test-containers: $(VENV)/.dev
 soak: $(VENV)/.dev
 	@$(BIN)/python -m tests.endurance.soak
 
+# ARGS="postgres-gone" plays single faults; OUTAGES_PACE=1 at production's own pace. A real Grafana with GRAFANA_HOME set.
+outages: $(VENV)/.dev tools
+	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m tests.outages $(ARGS)
+
 # ARGS="dask key-revoked" plays the faults of a system, or single ones; docs/gameday.md says more.
 gameday: $(VENV)/.dev tools
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" $(BIN)/python -m tests.gameday $(ARGS)
@@ -84,6 +89,7 @@ tools: $(VENV)/.dev
 	@$(BIN)/python -m tests.standins.postgres_server
 	@$(BIN)/python -m tests.standins.acme
 	@$(BIN)/python -m tests.standins.exporters
+	@$(BIN)/python -m tests.standins.faketime
 
 # What is needed to run, and nothing more. A stamp file makes the second time instant.
 $(VENV)/.runtime: requirements.lock requirements-build.lock pyproject.toml | venv

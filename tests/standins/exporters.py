@@ -51,11 +51,8 @@ def running(
     name: str, port: int, *arguments: str | Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[Exporter]:
     """The program with these arguments, once it answers; or the test is skipped with the reason."""
-    program = _find(name)
-    if program is None:
-        pytest.skip(f"{name} is not on PATH and not unpacked yet (`make tools` unpacks it)")
     process = subprocess.Popen(
-        [program, *arguments], stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
+        [needed(name), *arguments], stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}
     )
     exporter = Exporter(port)
 
@@ -71,6 +68,14 @@ def running(
     finally:
         process.kill()
         process.wait()
+
+
+def needed(name: str) -> Path:
+    """The program, or the test is skipped with the reason."""
+    program = _find(name)
+    if program is None:
+        pytest.skip(f"{name} is not on PATH and not unpacked yet (`make tools` unpacks it)")
+    return program
 
 
 def _find(name: str) -> Path | None:

@@ -96,7 +96,7 @@ class Rendered(Redis):
 @contextlib.contextmanager
 def rendered(there: Installation, folder: Path) -> Iterator[Rendered]:
     """A Redis of that installation, or the test is skipped with the reason."""
-    redis = Rendered(_found(), there, folder)
+    redis = Rendered(needed(), there, folder)
     redis.start()
     try:
         yield redis
@@ -107,7 +107,7 @@ def rendered(there: Installation, folder: Path) -> Iterator[Rendered]:
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[Redis]:
     """A Redis, or the test is skipped with the reason."""
-    redis = Redis(_found(), folder)
+    redis = Redis(needed(), folder)
     redis.start()
     try:
         yield redis
@@ -115,7 +115,8 @@ def running(folder: Path) -> Iterator[Redis]:
         redis.stop()
 
 
-def _found() -> str:
+def needed() -> str:
+    """The program, or the test is skipped with the reason."""
     program = find()
     if program is None:
         pytest.skip("redis-server is not on PATH and not unpacked yet (`make tools` unpacks it)")
