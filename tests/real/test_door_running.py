@@ -138,7 +138,8 @@ def test_a_log_that_grows_is_begun_anew_and_none_of_it_is_lost(door: Door) -> No
         with door.audit_log.open("ab") as log:
             log.write(b"\n" * (51 << 20))
         until(lambda: list(door.folder.glob("audit-*.json")), "the log to be put aside")
-        until(lambda: client.post("/api/teams").is_success and "/api/teams" in door.audit_log.read_text(), "a new one")
+        until(door.audit_log.exists, "a new one")
+        until(lambda: client.post("/api/teams").is_success and "/api/teams" in door.audit_log.read_text(), "a line")
     [old] = door.folder.glob("audit-*.json")
     assert "/api/folders" in old.read_text()
     assert '{"status":200}' in (door.folder / "responses.json").read_text()

@@ -55,6 +55,7 @@ class Grafana(BaseHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Grafana)
+    server.daemon_threads = False  # its end waits for theirs, and no connection is left open
     threading.Thread(target=server.serve_forever, daemon=True).start()
     with nginx_server.running(f"127.0.0.1:{server.server_port}", trusted_proxies=["127.0.0.0/8"]) as made:
         yield made
