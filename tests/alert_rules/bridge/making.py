@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from alert_rules.bridge.text import Style
 from alert_rules.bridge.twilio import TwilioProvider
 from provisioning.config.notifications import Mail, Twilio
 from provisioning.config.people import Person
+from tests.alert_rules.bridge.posts import STARTED
 from tests.standins import twilio as stand_in
 
 ANA = Person(name="ana", email="ana@example.org", sms="+5511999990000", role="operator")
@@ -91,10 +93,15 @@ async def sending(
     owner: str = "one",
     **more: Any,
 ) -> AsyncIterator[Sending]:
-    """One bridge's deliveries. `provider` may be a stand-in's URL, `smarthost` a Mailbox's address."""
+    """One bridge's deliveries. `provider` may be a stand-in's URL, `smarthost` a Mailbox's address.
+
+    Its clock goes as ours does, from the moment at which `posts` say that things began: of what is older than half a
+    day the date is told, too.
+    """
     import time  # noqa: PLC0415
 
-    clock = clock or time.time
+    behind = time.time() - datetime.fromisoformat(STARTED).timestamp()
+    clock = clock or (lambda: time.time() - behind)
     metrics = Metrics()
     real = ledger or FileLedger(folder / "ledger.db")
     made = TwilioProvider(account(folder, provider, **more), answer=0.4) if isinstance(provider, str) else provider
