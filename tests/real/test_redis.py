@@ -14,6 +14,7 @@ from alert_rules.bridge.ledger import Entry
 from alert_rules.bridge.ledger_redis import RedisLedger
 from provisioning.config.secrets import SecretFile
 from provisioning.secrets.installation import Installation
+from tests.compose.running import until
 from tests.ports import free_port
 from tests.provisioning.secrets.installed import installed, secret
 from tests.standins import redis_server
@@ -171,4 +172,13 @@ def _remembers(redis: redis_server.Rendered, there: Installation, folder: Path) 
         time.sleep(0.05)
     redis.stop()
     redis.start()
+    until(lambda: _has_read_its_log(redis, there), "Redis to read what it has kept")
     asyncio.run(told())
+
+
+def _has_read_its_log(server: redis_server.Rendered, there: Installation) -> bool:
+    try:
+        with client(server, there, "monitoring") as asked:
+            return bool(asked.ping())
+    except exceptions.BusyLoadingError:
+        return False
