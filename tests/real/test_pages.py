@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 # fires or fired but the Watchdog, backups, people with an address and ways to them, prices.
 ABSENT = (
     r"ollama_|openwebui_|ALERTS|DCGM_|nvidia_|node_hwmon_"
-    r"|cluster_ai_(sms|heartbeat|alert|backup)|cluster_ai:(alert_|person|way|worker_price)"
+    r"|cluster_ai_(sms|heartbeat|alert|backup|door)|pg_|redis_|nginx_|probe_|cluster_ai:(alert_|person|way|worker_price)"
 )
 # Only while something is wrong, or once something was sent.
 NOTHING_WRONG = ("Which looks fail, and why?", "Why do looks fail?", "Do messages go out?", "Who spills to disk?")
