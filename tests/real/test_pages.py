@@ -22,7 +22,8 @@ from tests.real.test_stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
 # What the demo does not have: an Ollama and an Open WebUI (one may run on this machine), GPUs, sensors, anything that
-# fires or fired but the Watchdog, backups, people with an address and ways to them, prices, a door and what is behind it.
+# fires or fired but the Watchdog, backups, people with an address and ways to them, prices, a door and what is behind
+# it.
 ABSENT = (
     r"ollama_|openwebui_|ALERTS|DCGM_|nvidia_|node_hwmon_"
     r"|cluster_ai_(sms|heartbeat|alert|backup|door)|pg_|redis_|nginx_|probe_|cluster_ai:(alert_|person|way|worker_price)"
