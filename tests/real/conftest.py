@@ -9,7 +9,8 @@ from provisioning.secrets.database import query
 from provisioning.secrets.installation import Installation
 from tests.real.backing_up import SILENCES, SQL
 from tests.real.ollama_server import OllamaServer, running
-from tests.standins import postgres_server
+from tests.standins import grafana_standin, postgres_server
+from tests.standins.grafana_standin import StandIn
 from tests.standins.postgres_server import Postgres
 
 LAST_LINES: list[str] = []
@@ -28,6 +29,13 @@ def ollama_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OllamaSe
     """A real Ollama with the model `tiny`, shared by all suites."""
     with running(tmp_path_factory.mktemp("ollama")) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def standin() -> Iterator[StandIn]:
+    """What the door leads to where no real Grafana is needed."""
+    with grafana_standin.running() as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

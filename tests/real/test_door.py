@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from tests.compose.running import until
-from tests.standins import grafana_standin, nginx_server
+from tests.standins import nginx_server
 from tests.standins.grafana_standin import IDENTITY, OLD_SESSION, POLICY, SCRIPT, StandIn
 from tests.standins.nginx_server import DOMAIN, Door
 
@@ -28,15 +28,9 @@ EVERYWHERE = {
 
 
 @pytest.fixture(scope="module")
-def grafana() -> Iterator[StandIn]:
-    with grafana_standin.running() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def door(grafana: StandIn) -> Iterator[Door]:
+def door(standin: StandIn) -> Iterator[Door]:
     with nginx_server.running(
-        grafana.address, cors_origins=[FRIEND], cdn_url="https://cdn.example.org/ours", hsts_preload=True
+        standin.address, cors_origins=[FRIEND], cdn_url="https://cdn.example.org/ours", hsts_preload=True
     ) as made:
         yield made
 
@@ -74,12 +68,12 @@ def test_who_does_not_know_the_name_does_not_even_see_the_certificate(door: Door
 
 @pytest.mark.parametrize("host", ["evil.example", f"{DOMAIN}.evil.example", "127.0.0.1", ""])
 @pytest.mark.parametrize("encrypted", [True, False])
-def test_an_unknown_host_is_not_answered(door: Door, grafana: StandIn, host: str, encrypted: bool) -> None:
-    before = len(grafana.asked)
+def test_an_unknown_host_is_not_answered(door: Door, standin: StandIn, host: str, encrypted: bool) -> None:
+    before = len(standin.asked)
     for line in (f"GET / HTTP/1.1\r\nHost: {host}", f"GET https://{host or 'x'}/ HTTP/1.1\r\nHost: {DOMAIN}"):
         answer = nginx_server.raw(door, f"{line}\r\nConnection: close\r\n\r\n".encode(), encrypted=encrypted)
         assert answer == b"" or (host == "" and answer.startswith(b"HTTP/1.1 400"))
-    assert len(grafana.asked) == before
+    assert len(standin.asked) == before
 
 
 def test_http_2_end_to_end(door: Door) -> None:
@@ -122,14 +116,14 @@ def test_headers_on_what_is_no_request_at_all(door: Door, bad: bytes) -> None:
     assert b"strict-transport-security: " in answer
 
 
-def test_plain_http_sends_on_to_https_and_nothing_else(door: Door, grafana: StandIn) -> None:
-    before = len(grafana.asked)
+def test_plain_http_sends_on_to_https_and_nothing_else(door: Door, standin: StandIn) -> None:
+    before = len(standin.asked)
     answer = httpx.get(f"http://127.0.0.1:{door.http}/d/x?a=b", headers={"Host": DOMAIN})
     assert (answer.status_code, answer.headers["location"]) == (301, f"{door.url}/d/x?a=b")
     assert {name: answer.headers[name] for name in EVERYWHERE} == EVERYWHERE
     assert "strict-transport-security" not in answer.headers, "HTTP may not say it"
     assert httpx.get(f"http://127.0.0.1:{door.http}/.well-known/acme-challenge/x", headers={"Host": DOMAIN}).is_redirect
-    assert len(grafana.asked) == before
+    assert len(standin.asked) == before
 
 
 def test_who_speaks_http_to_the_https_port_is_told_so(door: Door) -> None:
@@ -139,7 +133,7 @@ def test_who_speaks_http_to_the_https_port_is_told_so(door: Door) -> None:
     assert answer.startswith(b"HTTP/1.1 400")
 
 
-def test_only_named_origins_may_ask_with_somebodys_browser(client: httpx.Client, grafana: StandIn) -> None:
+def test_only_named_origins_may_ask_with_somebodys_browser(client: httpx.Client, standin: StandIn) -> None:
     answer = client.get("/api/search", headers={"Origin": FRIEND})
     assert answer.headers.get_list("access-control-allow-origin") == [FRIEND]
     assert answer.headers["access-control-allow-credentials"] == "true"
@@ -147,11 +141,11 @@ def test_only_named_origins_may_ask_with_somebodys_browser(client: httpx.Client,
     for origin in (STRANGER, "null", f"{FRIEND}.evil.example", "https://evil.example/" + FRIEND):
         answer = client.get("/api/search", headers={"Origin": origin})
         assert not [name for name in answer.headers if name.startswith("access-control")], origin
-    before = len(grafana.asked)
+    before = len(standin.asked)
     wish = {"Access-Control-Request-Method": "POST"}
     preflight = client.options("/api/ds/query", headers={"Origin": FRIEND, **wish})
     assert (preflight.status_code, preflight.headers["access-control-allow-methods"]) == (204, "GET, POST")
-    assert len(grafana.asked) == before
+    assert len(standin.asked) == before
     stranger = client.options("/api/ds/query", headers={"Origin": STRANGER, **wish})
     assert "access-control-allow-methods" not in stranger.headers
 
@@ -173,10 +167,10 @@ def test_what_could_be_guessed_letter_by_letter_is_not_compressed(client: httpx.
     assert "content-encoding" not in client.get("/login", headers={"Accept-Encoding": "br, gzip"}).headers
 
 
-def test_static_files_are_asked_of_grafana_once(client: httpx.Client, grafana: StandIn) -> None:
+def test_static_files_are_asked_of_grafana_once(client: httpx.Client, standin: StandIn) -> None:
     found = [client.get(f"/public/build/once.js?{number}") for number in range(5)]
     assert {answer.content for answer in found} == {SCRIPT}
-    assert [path for path in grafana.paths() if "once.js" in path] == ["/public/build/once.js"]
+    assert [path for path in standin.paths() if "once.js" in path] == ["/public/build/once.js"]
     from_cdn = client.get("/ours/grafana-oss/12.2.0/public/build/cdn.js")
     assert (from_cdn.status_code, from_cdn.content) == (200, SCRIPT)
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.compose.running import until
-from tests.standins import grafana_standin, nginx_server
+from tests.standins import nginx_server
 from tests.standins.grafana_standin import StandIn
 from tests.standins.nginx_server import DOMAIN, Door
 
@@ -32,21 +32,15 @@ CLOSED = (
 
 
 @pytest.fixture(scope="module")
-def grafana() -> Iterator[StandIn]:
-    with grafana_standin.running() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def door(grafana: StandIn) -> Iterator[Door]:
-    with nginx_server.running(grafana.address, trusted_proxies=["192.0.2.0/24"]) as made:
+def door(standin: StandIn) -> Iterator[Door]:
+    with nginx_server.running(standin.address, trusted_proxies=["192.0.2.0/24"]) as made:
         yield made
 
 
 @pytest.fixture
-def asked(grafana: StandIn) -> StandIn:
-    grafana.asked.clear()
-    return grafana
+def asked(standin: StandIn) -> StandIn:
+    standin.asked.clear()
+    return standin
 
 
 def get(door: Door, path: str) -> bytes:
@@ -128,10 +122,10 @@ def test_what_a_visitor_says_of_themselves_is_not_believed(door: Door, asked: St
             assert (one.said("x-forwarded-proto"), one.said("x-forwarded-host")) == (["https"], [one.said("host")[0]])
 
 
-def test_only_a_trusted_proxy_names_the_visitor(grafana: StandIn) -> None:
-    with nginx_server.running(grafana.address, trusted_proxies=["127.0.0.1/32"]) as behind, behind.client() as client:
+def test_only_a_trusted_proxy_names_the_visitor(standin: StandIn) -> None:
+    with nginx_server.running(standin.address, trusted_proxies=["127.0.0.1/32"]) as behind, behind.client() as client:
         client.get("/d/x", headers={"X-Forwarded-For": "10.9.9.9, 203.0.113.7, 127.0.0.1"})
-        assert grafana.asked[-1].said("x-real-ip") == ["203.0.113.7"], "the last that is not a trusted proxy"
+        assert standin.asked[-1].said("x-real-ip") == ["203.0.113.7"], "the last that is not a trusted proxy"
         until(lambda: '"address":"203.0.113.7"' in behind.access_log.read_text(), "the log to be written")
 
 

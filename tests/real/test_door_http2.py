@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.standins import grafana_standin, nginx_server
+from tests.standins import nginx_server
 from tests.standins.grafana_standin import StandIn
 from tests.standins.nginx_server import DOMAIN, Door
 
@@ -24,14 +24,8 @@ Pair = tuple[bytes, bytes]
 
 
 @pytest.fixture(scope="module")
-def grafana() -> Iterator[StandIn]:
-    with grafana_standin.running() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def door(grafana: StandIn) -> Iterator[Door]:
-    with nginx_server.running(grafana.address) as made:
+def door(standin: StandIn) -> Iterator[Door]:
+    with nginx_server.running(standin.address) as made:
         yield made
 
 
@@ -55,9 +49,9 @@ def connection(door: Door) -> Iterator[ssl.SSLSocket]:
         yield made
 
 
-def asked(door: Door, grafana: StandIn, path: bytes, *more: Pair) -> int:
+def asked(door: Door, standin: StandIn, path: bytes, *more: Pair) -> int:
     """How many requests Grafana saw once nginx had answered this one, or had ended it."""
-    grafana.asked.clear()
+    standin.asked.clear()
     with connection(door) as made:
         made.sendall(frame(_HEADERS, _WHOLE, 1, headers(path, *more)))
         made.settimeout(5)
@@ -67,7 +61,7 @@ def asked(door: Door, grafana: StandIn, path: bytes, *more: Pair) -> int:
                 found += piece
                 if not {found[at] for at in frames(found)}.isdisjoint((_HEADERS, _RESET)):
                     break
-    return len(grafana.asked)
+    return len(standin.asked)
 
 
 def frames(text: bytes) -> Iterator[int]:
@@ -78,8 +72,8 @@ def frames(text: bytes) -> Iterator[int]:
         at += 9 + int.from_bytes(text[at : at + 3])
 
 
-def test_a_good_request_comes_through(door: Door, grafana: StandIn) -> None:
-    assert asked(door, grafana, b"/d/x") == 1
+def test_a_good_request_comes_through(door: Door, standin: StandIn) -> None:
+    assert asked(door, standin, b"/d/x") == 1
 
 
 @pytest.mark.parametrize(
@@ -100,20 +94,20 @@ def test_a_good_request_comes_through(door: Door, grafana: StandIn) -> None:
     ],
 )
 def test_what_would_be_two_requests_for_grafana_is_none(
-    door: Door, grafana: StandIn, path: bytes, more: tuple[Pair, ...]
+    door: Door, standin: StandIn, path: bytes, more: tuple[Pair, ...]
 ) -> None:
-    assert asked(door, grafana, path, *more) == 0
+    assert asked(door, standin, path, *more) == 0
 
 
-def test_what_a_visitor_says_of_themselves_is_not_believed_either(door: Door, grafana: StandIn) -> None:
+def test_what_a_visitor_says_of_themselves_is_not_believed_either(door: Door, standin: StandIn) -> None:
     forged = ((b"x-webauth-user", b"admin"), (b"x-real-ip", b"203.0.113.66"), (b"transfer-encoding", b"chunked"))
-    assert asked(door, grafana, b"/d/x", *forged) == 1
-    [one] = grafana.asked
+    assert asked(door, standin, b"/d/x", *forged) == 1
+    [one] = standin.asked
     assert (one.said("x-webauth-user"), one.said("x-real-ip"), one.said("transfer-encoding")) == ([], ["127.0.0.1"], [])
 
 
-def test_streams_that_are_begun_and_reset_harm_nobody(door: Door, grafana: StandIn) -> None:
-    before, stream, end = grafana.begun, 1, time.monotonic() + 2
+def test_streams_that_are_begun_and_reset_harm_nobody(door: Door, standin: StandIn) -> None:
+    before, stream, end = standin.begun, 1, time.monotonic() + 2
     block = headers(b"/api/ds/query?seconds=1")
     with contextlib.suppress(OSError), connection(door) as made:
         while time.monotonic() < end:
@@ -122,4 +116,4 @@ def test_streams_that_are_begun_and_reset_harm_nobody(door: Door, grafana: Stand
             stream += 200
     with door.client() as client:
         assert client.get("/d/x").elapsed.total_seconds() < 2
-    assert grafana.begun - before < 700, "the limits hold for them, too"
+    assert standin.begun - before < 700, "the limits hold for them, too"

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from tests.standins import grafana_standin, nginx_server
+from tests.standins import nginx_server
 from tests.standins.grafana_standin import StandIn
 from tests.standins.nginx_server import DOMAIN, Door
 
@@ -22,15 +22,9 @@ BASIC = {"Authorization": "Basic YWRtaW46YWRtaW4="}
 
 
 @pytest.fixture(scope="module")
-def grafana() -> Iterator[StandIn]:
-    with grafana_standin.running() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def door(grafana: StandIn) -> Iterator[Door]:
+def door(standin: StandIn) -> Iterator[Door]:
     """It trusts us to name the visitor, so that each test can be somebody new."""
-    with nginx_server.running(grafana.address, trusted_proxies=["127.0.0.0/8"]) as made:
+    with nginx_server.running(standin.address, trusted_proxies=["127.0.0.0/8"]) as made:
         yield made
 
 
