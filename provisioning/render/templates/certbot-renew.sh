@@ -43,9 +43,11 @@ tell() {
     echo '# HELP cluster_ai_certificate_renewal_success Whether the last attempt to get or renew the certificate went well.'
     echo '# TYPE cluster_ai_certificate_renewal_success gauge'
     echo "cluster_ai_certificate_renewal_success $1"
-    echo '# HELP cluster_ai_certificate_renewal_last_success_timestamp_seconds When an attempt last went well; 0: never.'
-    echo '# TYPE cluster_ai_certificate_renewal_last_success_timestamp_seconds gauge'
-    echo "cluster_ai_certificate_renewal_last_success_timestamp_seconds ${before:-0}"
+    if [ -n "$before" ]; then
+      echo '# HELP cluster_ai_certificate_renewal_last_success_timestamp_seconds When an attempt last went well.'
+      echo '# TYPE cluster_ai_certificate_renewal_last_success_timestamp_seconds gauge'
+      echo "cluster_ai_certificate_renewal_last_success_timestamp_seconds $before"
+    fi
   } >"$told.new" && chmod 644 "$told.new" && mv "$told.new" "$told"
 }
 
