@@ -15,12 +15,13 @@ from provisioning.config.options import config_option
 from provisioning.config.problems import printable
 
 _FAILED = 1
-_LOG = Path("data/nginx/audit.json")
+_FOLDER = Path("data/nginx")
+_LOGS = ("attempts.json", "audit.json")
 
 
 @click.command()
 @click.argument("logs", metavar="[LOGFILE]...", nargs=-1, type=click.Path(allow_dash=True))
-@config_option("Without LOGFILE: the cluster-ai.yml beside which data/nginx/audit.json lies.")
+@config_option("Without LOGFILE: the cluster-ai.yml beside which data/nginx lies.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: an object on each line.")
 @click.option(
     "--names",
@@ -30,12 +31,12 @@ _LOG = Path("data/nginx/audit.json")
 def audit(logs: tuple[str, ...], config: Path, names: Path | None, *, as_json: bool) -> None:
     """Tell out of nginx's log who signed in, and who changed people, rights, silences, folders and pages.
 
-    LOGFILE is data/nginx/audit.json of the installation, which is read when none is named, or one of the older ones
-    beside it; - reads standard input.
+    LOGFILE is data/nginx/audit.json of the installation, which has what was done, or attempts.json, which has what
+    strangers tried, or one of the older ones beside them; - reads standard input. Both are read when none is named.
     The oldest comes first. Times are UTC. What was refused is told, too; what came too fast is only counted, elsewhere.
     """
     try:
-        found = read(_every_line(logs or (str(config.parent / _LOG),)), _logins(names) if names else None)
+        found = read(_every_line(logs or _of_installation(config.parent)), _logins(names) if names else None)
     except (OSError, ValueError) as error:
         click.echo(printable(str(error)), err=True)
         sys.exit(_FAILED)
@@ -43,6 +44,10 @@ def audit(logs: tuple[str, ...], config: Path, names: Path | None, *, as_json: b
         click.echo(json.dumps(_as_data(event)) if as_json else _as_text(event))
     if found.unreadable:
         click.echo(f"{found.unreadable} lines are not of nginx's log or not whole", err=True)
+
+
+def _of_installation(folder: Path) -> tuple[str, ...]:
+    return tuple(str(folder / _FOLDER / name) for name in _LOGS)
 
 
 def _every_line(logs: tuple[str, ...]) -> Iterator[bytes]:

@@ -58,6 +58,7 @@ _DEEDS = (
     Deed(PERMISSIONS, "*", "/api/access-control/(.+)", "changed rights: {}"),
     Deed(SILENCES, "POST", f"/api/alertmanager/{_ID}/api/v2/silences", "made or changed a silence in {}"),
     Deed(SILENCES, "DELETE", f"/api/alertmanager/[^/]+/api/v2/silence/{_ID}", "ended silence {}"),
+    Deed(SILENCES, "POST", f"/api/alertmanager/{_ID}/api/v2/alerts", "sent alerts of their own to {}"),
     Deed(SILENCES, "*", "/api/(?:alertmanager|ruler|v1/provisioning)/(.+)", "changed alerting: {}"),
     Deed(PAGES, "POST", f"/api/folders|{_FOLDER}/folders", "made a folder"),
     Deed(PAGES, "DELETE", f"(?:/api|{_FOLDER})/folders/{_ID}", "removed folder {}"),

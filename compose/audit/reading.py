@@ -51,7 +51,7 @@ class Found:
 def read(lines: Iterable[bytes], names: Mapping[str, str] | None = None) -> Found:
     """Every event, the oldest first. `names` are logins by identity, such as `user:7`."""
     found = Found()
-    seen = list(_lines(lines, found))
+    seen = sorted(_lines(lines, found), key=lambda line: line.time)  # they may come out of several logs
     known = names or {}
     for number, line in enumerate(seen):
         event = _event(line, known)
@@ -59,7 +59,6 @@ def read(lines: Iterable[bytes], names: Mapping[str, str] | None = None) -> Foun
             event = replace(event, who=_later(line, seen[number + 1 :], known) or "unknown")
         if event is not None:
             found.events.append(event)
-    found.events.sort(key=lambda event: event.time)
     return found
 
 

@@ -8,7 +8,8 @@ program=${NGINX_PROGRAM:-nginx}
 poll=${POLL:-10}
 folder=$(dirname "$conf")
 limit=$((50 * 1024 * 1024)) # bytes of a log; then a new file is begun
-audit_files=20
+deed_files=20
+attempt_files=5
 
 say() { printf 'door: %s\n' "$*" >&2; }
 
@@ -55,18 +56,23 @@ tell_expiry() {
 
 too_long() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -gt "$limit" ]; }
 
-# Of who did what many files are kept, of mere numbers the last.
+# A log that is too long is put aside under the present time; of those the newest are kept. turn_over LOG FILES
+turn_over() {
+    too_long "$1" || return 0
+    mv "$1" "${1%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
+    kill -USR1 "$nginx"
+    ls -1 "${1%.json}"-*.json | sort -r | tail -n "+$2" | while read -r old; do rm -f "$old"; done
+}
+
+# Of who did what many files are kept, of what strangers tried few, of mere numbers the last.
 turn_logs_over() {
-    audit=$(sed -n 's/^access_log "\(.*audit\.json\)".*/\1/p' "$folder/log.conf")
-    responses=${audit%/*}/responses.json
-    if too_long "$responses"; then
-        mv "$responses" "$responses.old"
+    logs=$(sed -n 's/^access_log "\(.*\)\/audit\.json".*/\1/p' "$folder/log.conf")
+    turn_over "$logs/audit.json" "$deed_files"
+    turn_over "$logs/attempts.json" "$attempt_files"
+    if too_long "$logs/responses.json"; then
+        mv "$logs/responses.json" "$logs/responses.json.old"
         kill -USR1 "$nginx"
     fi
-    too_long "$audit" || return 0
-    mv "$audit" "${audit%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
-    kill -USR1 "$nginx"
-    ls -1 "${audit%.json}"-*.json | sort -r | tail -n "+$audit_files" | while read -r old; do rm -f "$old"; done
 }
 
 watch() {

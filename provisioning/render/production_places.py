@@ -48,7 +48,8 @@ class ProductionPlaces:
     nginx_run: Path = Path("/tmp/nginx")  # noqa: S108 -- the container's own, a tmpfs
     """For its process number and temporary files."""
     nginx_logs: Path = Path("/var/log/nginx")
-    """Has `audit.json`, sign-ins and changes, to be kept, and `responses.json`, the status of each answer."""
+    """Has `audit.json`, sign-ins and changes, and `attempts.json`, what strangers tried, both to be kept; and
+    `responses.json`, the status of each answer."""
     nginx_access_log: Path = Path("/dev/stdout")
     """A line for every request; in a container they go the way of what every container says."""
 

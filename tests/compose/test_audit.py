@@ -73,6 +73,7 @@ def test_nobody_is_taken_for_who_came_later_or_from_elsewhere(tmp_path: Path) ->
         ("POST", "/api/access-control/folders/x/users/7", "permissions", "changed rights: folders/x/users/7"),
         ("POST", "/api/alertmanager/am/api/v2/silences", "silences", "made or changed a silence in am"),
         ("DELETE", "/api/alertmanager/am/api/v2/silence/0a-b", "silences", "ended silence 0a-b"),
+        ("POST", "/api/alertmanager/am/api/v2/alerts", "silences", "sent alerts of their own to am"),
         ("POST", "/api/folders", "pages", "made a folder"),
         ("DELETE", "/api/folders/x", "pages", "removed folder x"),
         ("POST", "/api/folders/x/move", "pages", "changed folder x"),
@@ -192,8 +193,13 @@ def test_the_log_of_this_installation_is_read_unless_another_is_named(
 ) -> None:
     (tmp_path / "data/nginx").mkdir(parents=True)
     (tmp_path / "data/nginx/audit.json").write_text(line(login="ana"))
+    tried = line(login="bo", status=401, time="2026-11-23T13:36:40+00:00")
+    (tmp_path / "data/nginx/attempts.json").write_text(f"{tried}\n{line(login='bo', status=401)}")
     monkeypatch.chdir(tmp_path)
-    assert 'login "ana": signed in' in CliRunner().invoke(audit, []).output
+    output = CliRunner().invoke(audit, []).output
+    assert [row.split("  ")[-1].split(" (")[0] for row in output.splitlines()] == [
+        'login "bo": tried to sign in', 'login "bo": tried to sign in', 'login "ana": signed in',
+    ]  # fmt: skip
     monkeypatch.chdir("/")
     assert CliRunner().invoke(audit, ["--config", str(tmp_path / "cluster-ai.yml")]).output.endswith("signed in\n")
     assert CliRunner().invoke(audit, ["--config", str(tmp_path / "x/cluster-ai.yml")]).exit_code == 1

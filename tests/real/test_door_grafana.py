@@ -91,7 +91,7 @@ def log(door: Door) -> list[dict[str, Any]]:
 
 
 def told(door: Door) -> list[dict[str, Any]]:
-    done = CliRunner().invoke(audit, [str(door.audit_log), "--json"])
+    done = CliRunner().invoke(audit, [str(door.attempts_log), str(door.audit_log), "--json"])
     assert done.exit_code == 0
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -186,5 +186,5 @@ def test_guessing_locks_out_whatever_address_a_guesser_claims(door: Door, grafan
 
 
 def test_the_password_is_nowhere(door: Door, grafana: GrafanaServer) -> None:
-    for path in (door.access_log, door.audit_log, door.said, *Path(door.folder / "nginx").iterdir()):
+    for path in (door.access_log, door.attempts_log, door.audit_log, door.said, *Path(door.folder / "nginx").iterdir()):
         assert grafana.password not in path.read_text(), path

@@ -132,7 +132,12 @@ def test_after_a_kill_it_starts_again_and_ends_when_told_to(door: Door) -> None:
 
 
 def test_a_log_that_grows_is_begun_anew_and_none_of_it_is_lost(door: Door) -> None:
+    tried = door.folder / "attempts-20000101T000000Z.json"
+    tried.write_bytes(b"")
     with door.client() as client:
+        with door.attempts_log.open("ab") as log:
+            log.write(b"\n" * (51 << 20))
+        until(lambda: len(list(door.folder.glob("attempts-*.json"))) == 2, "the other log to be put aside")
         client.post("/api/folders")
         until(lambda: "/api/folders" in door.audit_log.read_text(), "the log to be written")
         with door.audit_log.open("ab") as log:
@@ -143,7 +148,7 @@ def test_a_log_that_grows_is_begun_anew_and_none_of_it_is_lost(door: Door) -> No
     [old] = door.folder.glob("audit-*.json")
     assert "/api/folders" in old.read_text()
     assert '{"status":200}' in (door.folder / "responses.json").read_text()
-    logs = [old, door.audit_log, door.access_log, door.folder / "responses.json"]
+    logs = [old, door.audit_log, door.attempts_log, door.access_log, door.folder / "responses.json"]
     assert {stat.S_IMODE(log.stat().st_mode) for log in logs} == {0o600}, "names and addresses are nobody else's matter"
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -56,6 +57,7 @@ class Door:
         self.config = Config(targets=Targets(), production=production)
         self.url = f"https://{nginx.public_address(self.config)}"
         self.access_log, self.audit_log = folder / "access.json", folder / "audit.json"
+        self.attempts_log = folder / "attempts.json"
         self.said = folder / "said"
         self.certificates = folder / "certificates"
         self.certificates.mkdir()
@@ -126,6 +128,11 @@ class Door:
     @property
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """What is kept of who did and tried what."""
+        logs = (self.attempts_log, self.audit_log)
+        return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
 
     def serial(self) -> str:
         """Which certificate it shows."""
