@@ -57,13 +57,13 @@ def datasources(config: Config, places: Places) -> list[dict[str, Any]]:
 
 def _loki(there: ProductionPlaces) -> dict[str, Any]:
     data = there.loki_data
-    address, _, port = there.loki.rpartition(":")
+    address, port = _listened(there.loki)
     return {
         "auth_enabled": False,  # only Grafana, Alloy and Prometheus reach it
         "analytics": {"reporting_enabled": False},
         "server": {
-            "http_listen_address": address if address.startswith("127.") else "",
-            "http_listen_port": int(port),
+            "http_listen_address": address,
+            "http_listen_port": port,
             "grpc_listen_address": "127.0.0.1",
             "grpc_listen_port": 9095,
             "log_level": "warn",
@@ -123,9 +123,17 @@ def _alloy(there: ProductionPlaces, origin: str) -> str:
         labels=json.dumps(list(LABELS)),
     )
     if origin:
-        port = there.faro.rpartition(":")[2]
-        text += _BROWSERS.format(port=port, origin=json.dumps(origin), service=json.dumps(BROWSERS))
+        address, port = _listened(there.faro)
+        text += _BROWSERS.format(
+            address=json.dumps(address), port=port, origin=json.dumps(origin), service=json.dumps(BROWSERS)
+        )
     return text
+
+
+def _listened(dialled: str) -> tuple[str, int]:
+    """Where to listen for those who dial this: on every address of a container, for its name is not known inside it."""
+    host, _, port = dialled.rpartition(":")
+    return host if host.startswith("127.") else "0.0.0.0", int(port)  # noqa: S104 -- of the networks it has joined
 
 
 _CONTAINERS = """\
@@ -198,7 +206,7 @@ _BROWSERS = """
 faro.receiver "browsers" {{
   extra_log_labels = {{ service = {service} }}
   server {{
-    listen_address           = "0.0.0.0"
+    listen_address           = {address}
     listen_port              = {port}
     cors_allowed_origins     = [{origin}]
     max_allowed_payload_size = "32KiB"

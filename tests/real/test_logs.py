@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +13,9 @@ import httpx
 import pytest
 
 from dashboards.build import LOGS, documents
-from provisioning.config.model import Config
-from provisioning.config.production import Production
-from provisioning.config.targets import Targets
 from provisioning.render import logs
-from provisioning.render.places import Places
-from provisioning.render.production_places import ProductionPlaces
 from tests.compose.running import until
-from tests.ports import free_port
+from tests.standins.log_store import LogStore
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 DOCUMENTATION = Path(__file__).resolve().parents[2] / "docs/logs.md"
@@ -51,29 +43,9 @@ LINES = {
 
 @pytest.fixture(scope="module")
 def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    program = os.environ.get("LOKI") or shutil.which("loki")
-    if program is None:
-        pytest.skip("loki is not on PATH and $LOKI names none")
-    folder = tmp_path_factory.mktemp("loki")
-    address = f"127.0.0.1:{free_port()}"
-    there = ProductionPlaces(
-        certificates=folder / "certificates", webroot=folder / "webroot", loki=address, loki_data=folder / "loki"
-    )
-    config = Config(targets=Targets(), production=Production(domain="monitoring.example.org", logs=True))
-    made = logs.files(config, Places(data=folder, secrets=folder, production=there), folder, "cluster-ai.yml")
-    file = folder / logs.LOKI
-    # Its port for others of its kind is fixed, and another test may run beside this one.
-    file.write_text(made[logs.LOKI].replace("grpc_listen_port: 9095", f"grpc_listen_port: {free_port()}"))
-    subprocess.run([program, f"-config.file={file}", "-verify-config"], check=True, capture_output=True)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, f"-config.file={file}"], stdout=log, stderr=log)
-    try:
-        with httpx.Client(base_url=f"http://{address}", timeout=30) as client:
-            until(lambda: _pushed(client), "Loki to take lines", seconds=60)
-            yield client
-    finally:
-        process.kill()
-        process.wait()
+    with LogStore(tmp_path_factory.mktemp("loki")).running() as client:
+        until(lambda: _pushed(client), "Loki to take lines", seconds=60)
+        yield client
 
 
 def _pushed(client: httpx.Client) -> bool:
