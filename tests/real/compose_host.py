@@ -31,6 +31,8 @@ production:
   grafanas: 2
   certificate: {{cert_file: cert.pem, key_file: key.pem}}
 """
+if container_images.logs_at_hand():
+    FILE += "  logs: true\n"
 # PostgreSQL and Redis of the stand-ins are Debian 13's, and Grafana answers for its health alone.
 SERVICES = {
     "alertmanager",
@@ -50,6 +52,8 @@ SERVICES = {
     "redis-exporter",
     "sms-bridge",
 }
+if container_images.logs_at_hand():
+    SERVICES |= set(container_images.LOG_STORE)
 
 
 class Host:
@@ -105,6 +109,12 @@ class Host:
         done = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", url)
         found: list[dict[str, Any]] = json.loads(done)["data"]["result"]
         return found
+
+    def log_services(self) -> set[str]:
+        """The services whose lines Loki has."""
+        url = "http://loki:3100/loki/api/v1/label/service/values"
+        done = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", url)
+        return set(json.loads(done).get("data", ()))
 
     def sql(self, text: str) -> str:
         password = f"PGPASSWORD=$(cat {self.folder}/secrets/postgres-password)"

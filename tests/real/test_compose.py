@@ -153,6 +153,16 @@ def test_no_secret_is_to_be_seen(up: Host) -> None:
     assert [(where, name) for where, text in shown.items() for name, value in values.items() if value in text] == []
 
 
+@pytest.mark.skipif(not container_images.logs_at_hand(), reason="Loki and Alloy are not at hand ($LOKI, $ALLOY)")
+def test_what_containers_say_is_in_loki_and_still_where_docker_shows_it(up: Host) -> None:
+    """All but the two that keep it; some have nothing to say while all is well."""
+    talkative = {"grafana-1", "grafana-2", "nginx", "postgres", "prometheus", "exporter", "alertmanager"}
+    up.get("/login")
+    until(lambda: up.log_services() >= talkative, "lines of every part", 60)
+    assert up.log_services() <= SERVICES - set(container_images.LOG_STORE)
+    assert "ready to accept connections" in up.compose("logs", "--no-color", "postgres")
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_what_is_killed_comes_back(name: str, up: Host) -> None:
     before = up.containers()[name]

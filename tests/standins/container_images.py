@@ -23,6 +23,7 @@ from pathlib import Path
 from compose.images import DEBIAN, IMAGES, PYTHON
 from compose.native.places import default_cache_dir
 from tests.standins.docker_engine import MIRROR, Engine
+from tests.standins.log_store import program
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = default_cache_dir() / "containers"
@@ -70,6 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"" if self.path == "/metrics" else json.dumps(health).encode())
 http.server.ThreadingHTTPServer(("", 3000), Handler).serve_forever()
 """
+LOG_STORE = ("loki", "alloy")
 _EXPORTER = '["/usr/bin/prometheus-{name}"]'
 ENTRYPOINTS = {
     "prometheus": '["/usr/bin/prometheus"]',
@@ -116,10 +118,17 @@ def build(engine: Engine, owner: tuple[int, int]) -> None:
         _stand_in(engine, IMAGES[name], entrypoint, owner)
     if "GRAFANA_HOME" in os.environ:
         _grafana(engine, Path(os.environ["GRAFANA_HOME"]))
+    for name in LOG_STORE if logs_at_hand() else ():
+        _real(engine, IMAGES[name], Path(program(name) or ""), owner)
     for name in ("cluster-ai", "backup"):
         build_ours(engine, name, IMAGES[name])
     with relay(engine) as address:
         engine.docker(*_build(address), "--tag", IMAGES["nginx"], str(ROOT / "compose/nginx"))
+
+
+def logs_at_hand() -> bool:
+    """Whether Loki and Alloy, which Debian does not have, are on PATH or named by $LOKI and $ALLOY."""
+    return all(program(name) for name in LOG_STORE)
 
 
 def build_ours(engine: Engine, target: str, tag: str, *more: str) -> None:
@@ -142,6 +151,13 @@ def _stand_in(engine: Engine, tag: str, entrypoint: str, owner: tuple[int, int])
         text += f"COPY --chmod=755 <<'END' /usr/local/bin/{name}-image\n{script}END\n"
     text += f"ENV PATH=/usr/local/bin:/usr/bin:/usr/lib/postgresql/17/bin\nENTRYPOINT {entrypoint}\n"
     engine.docker("build", "--quiet", "--tag", tag, "-", input=text)
+
+
+def _real(engine: Engine, tag: str, file: Path, owner: tuple[int, int]) -> None:
+    """A program itself, where its image has it."""
+    _stand_in(engine, tag, f'["/usr/bin/{file.name}"]', owner)
+    text = f"FROM {tag}\nCOPY {file.name} /usr/bin/{file.name}\n"  # in Debian /bin is the same
+    engine.docker("build", "--quiet", "--tag", tag, "--file", "-", str(file.parent), input=text)
 
 
 def _grafana(engine: Engine, home: Path) -> None:

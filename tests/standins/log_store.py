@@ -26,9 +26,14 @@ from tests.ports import free_port
 _COMPOSE = Path(__file__).parents[2] / "compose/docker-compose.prod.yml"
 
 
-def program(name: str) -> str:
+def program(name: str) -> str | None:
+    """Where it is; None when this machine has none."""
+    return os.environ.get(name.upper()) or shutil.which(name)
+
+
+def needed(name: str) -> str:
     """Where it is, or the test is skipped with the reason."""
-    found = os.environ.get(name.upper()) or shutil.which(name)
+    found = program(name)
     if found is None:
         pytest.skip(f"{name} is not on PATH and ${name.upper()} names none")
     return found
@@ -65,7 +70,7 @@ class LogStore:
     @contextmanager
     def running(self) -> Iterator[httpx.Client]:
         """Asks Loki, which is ready."""
-        command = [program("loki"), f"-config.file={self.folder}/rendered/{logs.LOKI}"]
+        command = [needed("loki"), f"-config.file={self.folder}/rendered/{logs.LOKI}"]
         subprocess.run([*command, "-verify-config"], check=True, capture_output=True)
         with (self.folder / "loki.log").open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -98,7 +103,7 @@ class LogStore:
         for inside, outside in (
             ("$$", "$"),
             ("${CLUSTER_AI_DIR}", str(self.folder)),
-            ("/bin/alloy", program("alloy")),
+            ("/bin/alloy", needed("alloy")),
             ("/tmp/alloy", f"{self.folder}/alloy"),
             ("0.0.0.0:12345", self.alloy_address),
         ):
