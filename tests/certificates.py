@@ -39,9 +39,7 @@ class Authority:
     ) -> tuple[Path, Path]:
         """A certificate for both sides of a connection, and its key, as cert.pem and key.pem; `lasts` from now."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names: list[x509.GeneralName] = [x509.DNSName(name)]
-        if name == "localhost":
-            names.append(x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+        names = [_general(name), *([_general("127.0.0.1")] if name == "localhost" else [])]
         authority_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         certificate = (
             _builder(_named(name), self._name, key.public_key(), lasts)
@@ -56,6 +54,13 @@ class Authority:
             key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
         )
         return cert_path, key_path
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 def _named(name: str) -> x509.Name:

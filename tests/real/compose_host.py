@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from tests.standins import container_images
 from tests.standins.docker_engine import Engine
 
@@ -33,6 +35,18 @@ production:
 """
 if container_images.logs_at_hand():
     FILE += "  logs: true\n"
+ACME = f"""\
+name: lab
+targets:
+  ollama:
+    - {{{{name: gpu-1, url: "http://192.0.2.7:11434"}}}}
+production:
+  domain: {DOMAIN}
+  http: 127.0.0.1:20080
+  https: 127.0.0.1:20443
+  certificate:
+    acme: {{{{email: ops@example.org, directory: "{{directory}}", ca_file: authority.pem}}}}
+"""
 # PostgreSQL and Redis of the stand-ins are Debian 13's, and Grafana answers for its health alone.
 SERVICES = {
     "alertmanager",
@@ -59,16 +73,26 @@ if container_images.logs_at_hand():
 class Host:
     """An installation of a user who is not root, on an engine of its own."""
 
-    def __init__(self, engine: Engine, folder: Path, source: Path = container_images.ROOT, kind: str = "prod") -> None:
-        """`source` is the checkout whose code and compose files are used."""
+    def __init__(
+        self,
+        engine: Engine,
+        folder: Path,
+        source: Path = container_images.ROOT,
+        kind: str = "prod",
+        hosts: Path | None = None,
+    ) -> None:
+        """`source` is the checkout whose code and compose files are used; `hosts` what /etc/hosts says to commands."""
         self.engine = engine
         self.folder = folder
         self._source = source
         self._kind = kind
+        self._hosts = hosts
 
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A command of ours, as the owner."""
-        done = as_owner(self.engine, self.folder, "-m", "provisioning.cli", *arguments, source=self._source)
+        done = as_owner(
+            self.engine, self.folder, "-m", "provisioning.cli", *arguments, source=self._source, hosts=self._hosts
+        )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -104,6 +128,20 @@ class Host:
 
         return self.engine.inside(ask)
 
+    def issuer(self) -> str:
+        """Who has signed the certificate that the door shows."""
+
+        def ask() -> bytes:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with (
+                socket.create_connection(("127.0.0.1", 20443), 5) as plain,
+                context.wrap_socket(plain, server_hostname=DOMAIN) as connection,
+            ):
+                return connection.getpeercert(binary_form=True) or b""
+
+        return x509.load_der_x509_certificate(self.engine.inside(ask)).issuer.rfc4514_string()
+
     def query(self, question: str) -> list[dict[str, Any]]:
         url = f"http://127.0.0.1:9090/api/v1/query?query={question}"
         done = self.compose("exec", "-T", "prometheus", "wget", "-q", "-O", "-", url)
@@ -123,17 +161,16 @@ class Host:
 
 
 def as_owner(
-    engine: Engine, folder: Path, *arguments: str, source: Path = container_images.ROOT
+    engine: Engine, folder: Path, *arguments: str, source: Path = container_images.ROOT, hosts: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Python as another user, who may look neither into root's home nor at its Python there."""
     paths = [str(source), *(path for path in sys.path if path.endswith("site-packages"))]
+    user = ["setpriv", f"--reuid={OWNER[0]}", f"--regid={OWNER[1]}", "--clear-groups"]
+    known = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
     return subprocess.run(
-        ["/usr/bin/python3", "-P", *arguments],
+        [*(known if hosts else []), *user, "/usr/bin/python3", "-P", *arguments],
         cwd=folder,
         env=engine.environment | {"HOME": str(folder), "PYTHONPATH": ":".join(paths), "PATH": engine.client},
-        user=OWNER[0],
-        group=OWNER[1],
-        extra_groups=[],
         capture_output=True,
         text=True,
         check=False,

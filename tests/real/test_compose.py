@@ -27,8 +27,8 @@ from provisioning.secrets.names import SECRETS
 from tests.certificates import Authority
 from tests.compose.audit import problems
 from tests.compose.installation import TARGETS, stack
-from tests.real.compose_host import DOMAIN, FILE, OWNER, SERVICES, Host, as_owner, pid
-from tests.standins import container_images, docker_engine
+from tests.real.compose_host import ACME, DOMAIN, FILE, OWNER, SERVICES, Host, as_owner, pid
+from tests.standins import acme, container_images, docker_engine
 from tests.standins.docker_engine import until
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(600)]
@@ -229,6 +229,32 @@ def test_all_of_it_comes_back_on_an_empty_machine(up: Host) -> None:
     saved = keys.keys() - UNSAVED
     assert {name: restored[name] for name in saved} == {name: keys[name] for name in saved}
     assert up.get("/api/health").startswith(b"HTTP/1.1 200")
+
+
+def test_a_certificate_comes_from_an_authority_and_the_door_shows_it(host: Host) -> None:
+    """certbot's container asks it, which looks at the door, and nginx reads what came: nobody restarts anything."""
+    acme.needed()
+    host.command("deploy", "down", check=False)
+    folder, asked = host.folder.parent / "acme", host.folder.parent / "authority"
+    folder.mkdir()
+    asked.mkdir()
+    bridge = json.loads(host.engine.docker("network", "inspect", "bridge").stdout)[0]["IPAM"]["Config"][0]["Gateway"]
+    pebble = acme.Pebble(asked, 20080, lasts=3600, address=bridge)
+    shutil.copy(pebble.ca, folder / "authority.pem")
+    (folder / "cluster-ai.yml").write_text(ACME.format(directory=pebble.directory))
+    subprocess.run(["chown", "-R", f"{OWNER[0]}:{OWNER[1]}", folder], check=True)
+    (asked / "hosts").write_text(f"127.0.0.1 localhost {DOMAIN}\n")
+    there = Host(host.engine, folder, hosts=asked / "hosts")
+    host.engine.inside(pebble.start)
+    try:
+        result = there.command("deploy", "up", check=False)
+        assert there.healthy() >= {"certbot", "nginx", "grafana-1"}, result.stderr
+        until(lambda: "Pebble" in there.issuer(), "the authority's certificate at the door", 120)
+        told = (folder / "data/textfile/cluster-ai-certificate.prom").read_text()
+        assert "cluster_ai_certificate_renewal_success 1" in told
+    finally:
+        pebble.stop()
+        there.command("deploy", "down", check=False)
 
 
 def test_those_who_change_it_see_their_changes_at_once(host: Host) -> None:

@@ -35,21 +35,25 @@ PEBBLE = Package("pebble", {})
 
 @dataclass
 class Pebble:
-    """The authority; it asks for proof at `proof_port` of this machine, whatever the name."""
+    """The authority; it asks for proof at `proof_port` of this machine, whatever the name.
+
+    Its certificates last `lasts` seconds; it is asked at `address`.
+    """
 
     folder: Path
     proof_port: int
     lasts: int
+    address: str = "localhost"
 
     def __post_init__(self) -> None:
         self.port, self._management = free_port(), free_port()
         self._names = [free_port(), free_port()]
         authority = Authority("the authority of the authority's own door")
         self.ca = authority.write_ca(self.folder)
-        self.directory = f"https://localhost:{self.port}/dir"
-        certificate, key = authority.write_pair(self.folder)
+        self.directory = f"https://{self.address}:{self.port}/dir"
+        certificate, key = authority.write_pair(self.folder, name=self.address)
         settings = {
-            "listenAddress": f"127.0.0.1:{self.port}",
+            "listenAddress": f"{self.address}:{self.port}",
             "managementListenAddress": f"127.0.0.1:{self._management}",
             "certificate": str(certificate),
             "privateKey": str(key),
@@ -100,11 +104,16 @@ class Pebble:
         _end(self._dns)
 
 
+def needed() -> None:
+    """Skips the test with the reason when pebble is not there."""
+    if not (_unpacked(PEBBLE) / "usr/bin/pebble").exists():
+        pytest.skip("pebble is not unpacked yet (`make tools` unpacks it)")
+
+
 @contextmanager
 def authority(folder: Path, proof_port: int, *, lasts: int) -> Iterator[Pebble]:
     """An authority whose certificates last so many seconds, or the test is skipped with the reason."""
-    if not (_unpacked(PEBBLE) / "usr/bin/pebble").exists():
-        pytest.skip("pebble is not unpacked yet (`make tools` unpacks it)")
+    needed()
     pebble = Pebble(folder, proof_port, lasts)
     try:
         pebble.start()

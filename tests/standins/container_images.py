@@ -6,6 +6,7 @@ where the other does, and has the programs that its health check calls.
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import os
 import re
@@ -29,6 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = default_cache_dir() / "containers"
 SERVERS = (
     "wget",
+    "certbot",
+    "openssl",
     "redis-server",
     "postgresql-17",
     "prometheus",
@@ -81,6 +84,7 @@ ENTRYPOINTS = {
     "redis-exporter": _EXPORTER.format(name="redis-exporter"),
     "blackbox": _EXPORTER.format(name="blackbox-exporter"),
     "redis": '["/usr/bin/env"]',
+    "certbot": '["/usr/bin/certbot"]',
     "postgres": '["/usr/local/bin/postgres-image"]',
     "grafana": '["/usr/bin/python3", "/usr/local/bin/grafana-image"]',
 }
@@ -90,9 +94,9 @@ def prepare() -> None:
     """Fetches Debian's packages and the locked wheels, once; minutes on a slow line."""
     CACHE.mkdir(parents=True, exist_ok=True)
     for name, (suite, packages) in FILE_SYSTEMS.items():
-        if not (CACHE / f"{name}.tar").exists():
+        if not _packed(name).exists():
             _file_system(CACHE / name, suite, packages)
-            _pack(CACHE / name, CACHE / f"{name}.tar")
+            _pack(CACHE / name, _packed(name))
             shutil.rmtree(CACHE / name)
     locks = ("requirements-image.lock", "requirements-build.lock")
     wheels = CACHE / "simple"
@@ -113,7 +117,7 @@ def prepare() -> None:
 def build(engine: Engine, owner: tuple[int, int]) -> None:
     """Puts every image that the stack needs into the engine; ours are built by their own Dockerfiles."""
     for name, tag in (("python", PYTHON), ("debian", DEBIAN), ("servers", "servers:1.0.0")):
-        engine.docker("import", str(CACHE / f"{name}.tar"), tag)
+        engine.docker("import", str(_packed(name)), tag)
     for name, entrypoint in ENTRYPOINTS.items():
         _stand_in(engine, IMAGES[name], entrypoint, owner)
     if "GRAFANA_HOME" in os.environ:
@@ -184,6 +188,12 @@ def _file_system(folder: Path, suite: str, packages: tuple[str, ...]) -> None:
     for name in ("python", "python3"):
         if (folder / "usr/bin/python3").exists():
             (folder / "usr/local/bin" / name).symlink_to("../../bin/python3")
+
+
+def _packed(name: str) -> Path:
+    """The file system as one file, whose name says what is in it."""
+    what = hashlib.sha256(repr(FILE_SYSTEMS[name]).encode()).hexdigest()
+    return CACHE / f"{name}-{what[:8]}.tar"
 
 
 def _pack(folder: Path, file: Path) -> None:
