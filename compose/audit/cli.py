@@ -47,7 +47,9 @@ def audit(logs: tuple[str, ...], config: Path, names: Path | None, *, as_json: b
 
 
 def _of_installation(folder: Path) -> tuple[str, ...]:
-    return tuple(str(folder / _FOLDER / name) for name in _LOGS)
+    """An installation of before `attempts.json` has the other alone."""
+    logs = [folder / _FOLDER / name for name in _LOGS]
+    return tuple(str(log) for log in logs if log.exists()) or (str(logs[-1]),)
 
 
 def _every_line(logs: tuple[str, ...]) -> Iterator[bytes]:

@@ -27,7 +27,7 @@ _FOLDER, _DASHBOARD = _KUBE.format("folder"), _KUBE.format("dashboard")
 # The first that fits is meant.
 _DEEDS = (
     Deed(SIGN_IN, "POST", "/login", "signed in"),
-    Deed(SIGN_IN, "GET", f"/login/{_ID}", "went through signing in by {}"),
+    Deed(SIGN_IN, "GET", f"/login/{_ID}", "went to sign in by {}"),
     Deed(SIGN_IN, "GET", "/logout", "signed out"),
     Deed(PEOPLE, "POST", "/api/admin/users", "made a user"),
     Deed(PEOPLE, "DELETE", f"/api/admin/users/{_ID}", "removed user {}"),
@@ -41,6 +41,7 @@ _DEEDS = (
     Deed(PEOPLE, "DELETE", f"/api/org(?:s/[^/]+)?/users/{_ID}", "removed user {}"),
     Deed(PEOPLE, "POST", "/api/org/invites", "invited somebody"),
     Deed(PEOPLE, "PUT", "/api/user/password", "changed their own password"),
+    Deed(PEOPLE, "POST", "/api/user/password/reset", "set a new password by a code"),
     Deed(PEOPLE, "POST", "/api/user/password/.*", "asked for a new password"),
     Deed(PEOPLE, "PUT", "/api/user", "changed their own name or address"),
     Deed(PEOPLE, "PUT", f"/api/users/{_ID}", "changed the name or address of user {}"),
@@ -78,6 +79,7 @@ def told(method: str, path: str) -> tuple[str, str] | None:
 
     Letters may come in disguise (`%75sers`), and a slash may stand at the end: Grafana takes them for the same.
     """
+    method = "GET" if method == "HEAD" else method  # Grafana does the same for it
     path = "/".join(unquote(part).replace("/", "%2F") for part in path.split("/"))
     if path != "/":
         path = path.removesuffix("/")

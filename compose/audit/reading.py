@@ -27,12 +27,13 @@ class Event:
     kind: str
     did: str
     status: int
-    connection: int = field(compare=False, default=0)
+    asked_again: bool = False
+    """Whether another Grafana was asked after the first: what that one did nobody told."""
 
     @property
     def outcome(self) -> str:
         """`done`, `refused` by rights or password, `failed`, or `unknown` where Grafana did not answer."""
-        if self.status in _NO_ANSWER:
+        if self.status in _NO_ANSWER or (self.asked_again and self.status >= _REFUSED):
             return "unknown"
         if self.status < _REFUSED:
             return "done"
@@ -49,16 +50,23 @@ class Found:
 
 
 def read(lines: Iterable[bytes], names: Mapping[str, str] | None = None) -> Found:
-    """Every event, the oldest first. `names` are logins by identity, such as `user:7`."""
+    """Every event, the oldest first. `names` are logins by identity, such as `user:7`.
+
+    Somebody who signs in has no name yet: it is who the same connection turned out to be within a minute.
+    """
     found = Found()
-    seen = sorted(_lines(lines, found), key=lambda line: line.time)  # they may come out of several logs
+    seen = sorted(_lines(lines, found), key=lambda line: (line.time, line.at))  # they may come out of several logs
     known = names or {}
-    for number, line in enumerate(seen):
+    next_known: dict[tuple[int, str], _Line] = {}
+    for line in reversed(seen):
         event = _event(line, known)
         if event is not None and not event.who:
-            event = replace(event, who=_later(line, seen[number + 1 :], known) or "unknown")
+            event = replace(event, who=_soon(line, next_known.get((line.connection, line.address)), known))
         if event is not None:
             found.events.append(event)
+        if line.identity:
+            next_known[line.connection, line.address] = line
+    found.events.reverse()
     return found
 
 
@@ -77,6 +85,10 @@ class _Line:
     upstream_status: str
     """Empty when nginx answered by itself."""
     connection: int
+    at: float
+    """Seconds since 1970, finer than `time`."""
+    signed_in: bool
+    """Whether Grafana began a session with this answer."""
 
 
 _TEXTS = ("address", "method", "path", "identity", "login", "credential", "upstream_status")
@@ -93,6 +105,8 @@ def _lines(lines: Iterable[bytes], found: Found) -> Iterator[_Line]:
                 # A page that wants a sign-in sends there; that is no success.
                 status=_NOT_SIGNED_IN if str(data["upstream_status"]).endswith("401") else int(data["status"]),
                 connection=int(data["connection"]),
+                at=float(data.get("at", 0)),
+                signed_in=bool(data.get("signed_in")),
                 **{name: str(data[name]) for name in _TEXTS},
             )
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
@@ -111,9 +125,12 @@ def _event(line: _Line, names: Mapping[str, str]) -> Event | None:
         kind, did = deeds.SIGN_IN, f"came with a wrong password to {line.path}"
     elif kind == deeds.SIGN_IN and line.method == "POST" and line.status >= _REFUSED:
         did = "tried to sign in"
+    if line.signed_in:
+        did = did.replace("went to sign in", "signed in")
     typed = line.login and kind == deeds.SIGN_IN and (line.method == "POST" or wrong_password)
     who = _who(line, names) or (f'login "{line.login}"' if typed else "")
-    return Event(line.time, who, line.address, kind, did, line.status, line.connection)
+    asked_again = kind != deeds.SIGN_IN and "," in line.upstream_status
+    return Event(line.time, who, line.address, kind, did, line.status, asked_again)
 
 
 def _who(line: _Line, names: Mapping[str, str]) -> str:
@@ -122,11 +139,6 @@ def _who(line: _Line, names: Mapping[str, str]) -> str:
     return known if _LOGIN.fullmatch(known) else line.identity
 
 
-def _later(line: _Line, rest: list[_Line], names: Mapping[str, str]) -> str:
-    """Who the same connection turned out to be within a minute."""
-    for other in rest:
-        if other.time - line.time > _WITHIN:
-            return ""
-        if other.identity and (other.connection, other.address) == (line.connection, line.address):
-            return _who(other, names)
-    return ""
+def _soon(line: _Line, later: _Line | None, names: Mapping[str, str]) -> str:
+    """Who a connection has turned out to be, unless that was too long after."""
+    return "unknown" if later is None or later.time - line.time > _WITHIN else _who(later, names)

@@ -59,7 +59,9 @@ too_long() { [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -gt "$limit" ]; }
 # A log that is too long is put aside under the present time; of those the newest are kept. turn_over LOG FILES
 turn_over() {
     too_long "$1" || return 0
-    mv "$1" "${1%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
+    aside="${1%.json}-$(date -u +%Y%m%dT%H%M%SZ).json"
+    [ ! -e "$aside" ] || return 0 # the next look is another second
+    mv "$1" "$aside"
     kill -USR1 "$nginx"
     ls -1 "${1%.json}"-*.json | sort -r | tail -n "+$2" | while read -r old; do rm -f "$old"; done
 }

@@ -38,15 +38,20 @@ class Grafana(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         time.sleep(0.4 if "slow" in self.path else 0)
         known = self.headers.get("Cookie") == SESSION
-        status = 200 if known or b"right" in body else 401
+        let_in = b"right" in body or "code=right" in self.path
         Grafana.done += (self.path,)
-        self.send_response(status)
+        if "dies" in self.path:
+            self.close_connection = True
+            return
+        self.send_response(403 if "forbidden" in self.path else 302 if let_in else 200 if known else 401)
         if known:
             self.send_header("X-Grafana-Identity-Id", "user:7")
+        if let_in:
+            self.send_header("Set-Cookie", "grafana_session=fresh; HttpOnly")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_GET = do_POST = do_DELETE = _answer  # noqa: N815 -- their names are http.server's
+    do_GET = do_HEAD = do_POST = do_DELETE = _answer  # noqa: N815 -- their names are http.server's
 
     def log_message(self, *_: Any) -> None:
         """Nothing is said."""
@@ -130,9 +135,13 @@ def test_what_strangers_try_never_pushes_out_what_was_done(door: Door) -> None:
         stranger.post("/api/user/password/send-reset-email", json={})
         stranger.get("/api/search", headers={"Authorization": basic(b"ana")})
         stranger.post("/login", json={"user": "ana", "password": "right"})
-    until(lambda: "/login" in door.audit_log.read_text(), "the log to be written")
-    [signed_in] = [line for line in door.audit_log.read_text().splitlines() if "203.0.113.10" in line]
-    assert (json.loads(signed_in)["path"], json.loads(signed_in)["status"]) == ("/login", 200)
+        stranger.head("/login/generic_oauth?code=right")
+        stranger.post("/api/user/password/reset", json={"code": "right"})
+    until_now(door)
+    deeds = [json.loads(line) for line in door.audit_log.read_text().splitlines() if "203.0.113.10" in line]
+    assert [(line["method"], line["path"], line["signed_in"]) for line in deeds] == [
+        ("POST", "/login", "yes"), ("HEAD", "/login/generic_oauth", "yes"), ("POST", "/api/user/password/reset", "yes"),
+    ]  # fmt: skip
     attempts = [line for line in door.attempts_log.read_text().splitlines() if "203.0.113.10" in line]
     assert len(attempts) >= 2
     assert all(json.loads(line)["identity"] == "" for line in attempts)
@@ -149,6 +158,52 @@ def test_every_way_to_sign_in_is_limited_and_told(door: Door, path: str) -> None
     story = told(door, before)
     assert story.count(('login "ana"', "tried to sign in", "refused")) == 1
     assert story.count(('login "ana"', "signed in", "done")) == 1
+
+
+def test_who_may_not_do_what_they_try_pushes_out_nothing_either(door: Door) -> None:
+    """Whoever has signed in can be refused as often as they like."""
+    before, length = until_now(door), door.audit_log.stat().st_size
+    with door.client(headers={"Cookie": SESSION}) as client:
+        client.post("/api/folders/forbidden")
+    until(lambda: "/api/folders/forbidden" in door.attempts_log.read_text(), "the log to be written")
+    assert "forbidden" not in door.audit_log.read_text()[length:]
+    assert told(door, before) == [("user:7", "changed folder forbidden", "refused")]
+
+
+def test_a_change_is_told_though_no_answer_came(door: Door) -> None:
+    """Grafana may have done it. What people see is nginx's own page, which is no change."""
+    before = until_now(door)
+    with door.client(headers={"Cookie": SESSION}) as client:
+        assert client.post("/api/admin/users/dies").status_code == 502
+    assert "/api/admin/users/dies" in Grafana.done
+    assert told(door, before) == [("unknown", "POST /api/admin/users/dies", "unknown")]
+
+
+def test_a_change_that_two_grafanas_were_asked_for_is_told(door: Door) -> None:
+    """The first had done it when it died; the second knows of nothing."""
+
+    class Dead(Grafana):
+        def _answer(self) -> None:
+            self.close_connection = True
+
+        do_GET = do_DELETE = _answer  # noqa: N815 -- their names are http.server's
+
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (Dead, Grafana)]
+    for server in servers:
+        server.daemon_threads = False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    addresses = [f"127.0.0.1:{server.server_port}" for server in servers]
+    with nginx_server.running(*addresses, trusted_proxies=["127.0.0.0/8"]) as two:
+        for number in range(1, 9):  # one person in two comes to the first one
+            with two.client(headers={"Cookie": SESSION, "X-Forwarded-For": f"203.0.113.{number}"}) as client:
+                client.delete("/api/folders/forbidden")
+        until(lambda: any(", " in line["upstream_status"] for line in two.kept()), "a change that both were asked for")
+        twice = [line for line in two.kept() if ", " in line["upstream_status"]]
+        logged = two.audit_log.read_text()
+        assert all(line["request"] in logged for line in twice), "it may have been done"
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.mark.parametrize("how", ["reset", "closed"])
