@@ -2,7 +2,7 @@
 
 from dashboards.kit.house import AMBER, GREEN, GREY, RED, Levels, above, below, plain
 from dashboards.kit.links import to_alerts, to_page
-from dashboards.kit.page import Page, annotation, row
+from dashboards.kit.page import Page, annotation, heading, row
 from dashboards.kit.panels import stat, state_timeline, text, timeseries
 from dashboards.kit.states import GOOD_BAD, UP_DOWN, YES_NO, State
 from dashboards.kit.tables import Column, cell, table
@@ -27,6 +27,7 @@ __all__ = [
     "below",
     "cell",
     "choice",
+    "heading",
     "plain",
     "row",
     "stat",

@@ -14,6 +14,7 @@ from dashboards.kit.finish import finish
 from dashboards.kit.house import DATASOURCE, SCHEMA_VERSION, TAG, UID_PREFIX
 from dashboards.kit.language import say
 from dashboards.kit.links import DETAIL_TAG, MAIN, navigation
+from dashboards.kit.panels import text
 from dashboards.kit.variables import data_source
 
 GRID = 24
@@ -40,11 +41,23 @@ class Row:
 
 
 def row(height: int, *panels: Any, widths: Sequence[int] = ()) -> Row:
-    """A row of panels, evenly wide unless `widths` (they sum to 24) says otherwise. One unit of height is 38 px."""
+    """A row of panels, evenly wide unless `widths` (they sum to 24) says otherwise.
+
+    One unit of height is 38 px: the first screen has 20 of them.
+    """
     shares = list(widths) or [GRID // len(panels)] * len(panels)
     if len(shares) != len(panels) or sum(shares) != GRID:
         raise ValueError(f"widths {shares} of {len(panels)} panels do not fill a row of {GRID}")
     return Row(height, tuple(zip(panels, shares, strict=True)))
+
+
+def heading(title: str, sentence: str) -> Row:
+    """What the part of a page below the first screen answers.
+
+    Grafana draws, and asks for, whatever begins less than 100 px below the screen; what follows this waits until
+    somebody scrolls.
+    """
+    return row(3, text("", f"### {say(title)}\n{say(sentence)}"))
 
 
 def annotation(name: str, expr: str, title: str, *, color: str, at_value: bool = False) -> dict[str, Any]:

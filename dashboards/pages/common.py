@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dashboards.kit import GOOD_BAD, GREY, RED, Query, annotation, choice, plain, stat
+from dashboards.kit import GOOD_BAD, RED, Query, annotation, choice, plain, stat
 from dashboards.kit.house import BLUE
 from dashboards.pages import queries
 
@@ -14,6 +14,11 @@ _NEW_VERSIONS = " or ".join(
     f"{_VERSION.format(f'{prefix}_info')} unless {_VERSION.format(f'last_over_time({prefix}_info[1h] offset 30s)')}"
     for prefix in queries.PREFIX.values()
 )
+# One request for both: the Dask schedulers by target, the parts of the monitoring by job.
+_STARTED = """(
+    max by (target) (dask_cluster_start_time_seconds)
+    or max by (job) (process_start_time_seconds{job=~"exporter|prometheus|alertmanager|grafana"})
+) * 1000"""
 
 
 def of_system(system: str) -> dict[str, Any]:
@@ -25,20 +30,7 @@ def of_system(system: str) -> dict[str, Any]:
 def restarts_and_alerts() -> list[dict[str, Any]]:
     """Marks that explain a bend in a line."""
     return [
-        annotation(
-            "Scheduler restarts",
-            "dask_cluster_start_time_seconds * 1000",
-            "Dask scheduler of {{target}} started",
-            color="purple",
-            at_value=True,
-        ),
-        annotation(
-            "Monitoring restarts",
-            'max by (job) (process_start_time_seconds{job=~"exporter|prometheus|alertmanager|grafana"}) * 1000',
-            "The monitoring's {{job}} started",
-            color=GREY,
-            at_value=True,
-        ),
+        annotation("Restarts", _STARTED, "{{target}}{{job}} started", color="purple", at_value=True),
         annotation("New versions", _NEW_VERSIONS, "{{system}} {{target}} is now {{version}}", color=BLUE),
         annotation(
             "Alerts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Page, Query, above, colors, plain, row, stat, timeseries, to_page
+from dashboards.kit import Page, Query, above, colors, heading, plain, row, stat, timeseries, to_page
 from dashboards.pages import blind
 from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
 
@@ -24,8 +24,9 @@ def page(limits: Mapping[str, float]) -> Page:
         variables=[of_system("dask")],
         rows=[
             row(4, *_tiles(limits)),
-            row(7, _states(), _finished()),
-            row(7, _time(), _compute(), _memory()),
+            row(8, _states(), _finished()),
+            row(8, _time(), _compute(), _memory()),
+            heading("How is the cluster itself?", "Its workers, its scheduler, what was lost and what moves."),
             row(7, _workers(), _spread(limits), _loop(limits)),
             row(6, _lost_results(), _transfers(), _clients()),
             row(

@@ -109,7 +109,7 @@ def wrong() -> Any:
                 title="Since",
                 query=f"min by ({by}) (ALERTS_FOR_STATE * 1000 and ignoring (alertstate) {everything})",
                 unit="dateTimeFromNow",
-                width=110,
+                width=130,
             ),
         ],
         empty="nothing fires",

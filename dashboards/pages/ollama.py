@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, table, timeseries
+from dashboards.kit import Column, Page, Query, State, above, heading, plain, row, stat, table, timeseries
 from dashboards.kit.house import AMBER, GREEN, GREY, RED
 from dashboards.pages import blind
 from dashboards.pages.common import of_system, restarts_and_alerts, state_tile, version_tile
@@ -33,8 +33,9 @@ def page(limits: Mapping[str, float]) -> Page:
         variables=[of_system("ollama")],
         rows=[
             row(4, *_tiles(limits)),
-            row(7, _loaded(limits), _probes(), widths=(14, 10)),
-            row(7, _memory(), _loads(limits), _answers()),
+            row(8, _loaded(limits), _probes(), widths=(14, 10)),
+            row(8, _memory(), _loads(limits), _answers()),
+            heading("What could be asked?", "What lies on its disk, what must be there, and what cannot be read."),
             row(8, _installed(), _required(), widths=(14, 10)),
             row(
                 6,

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, State, above, plain, row, stat, state_timeline, table, timeseries
+from dashboards.kit import (
+    Column,
+    Page,
+    Query,
+    State,
+    above,
+    heading,
+    plain,
+    row,
+    stat,
+    state_timeline,
+    table,
+    timeseries,
+)
 from dashboards.kit.house import AMBER, GREEN, RED
 from dashboards.kit.states import UP_DOWN
 from dashboards.pages import blind, queries
@@ -27,8 +40,9 @@ def page(limits: Mapping[str, float]) -> Page:
         refresh="15s",
         rows=[
             row(4, *_tiles()),
-            row(7, _people(), _tokens(), _messages()),
-            row(6, _backends(), _response(limits)),
+            row(8, _people(), _tokens(), _messages()),
+            row(8, _backends(), _response(limits)),
+            heading("What is used, and who may come in?", "Models first, then sign-in and accounts."),
             row(8, _models(), _standing(), widths=(14, 10)),
             row(5, *_doors()),
             row(

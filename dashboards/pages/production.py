@@ -31,7 +31,7 @@ def _door(limits: Mapping[str, float]) -> list[Any]:
             empty=_NONE,
         ),
         stat(
-            "Errors at the door",
+            "Door errors",
             description="Share of what people asked for within five minutes that ended in an error of the server "
             "(5xx): Grafana does not answer, or its database. nginx's log says which paths.",
             unit="percentunit",
@@ -65,7 +65,7 @@ def _door(limits: Mapping[str, float]) -> list[Any]:
 def _behind(limits: Mapping[str, float]) -> list[Any]:
     return [
         stat(
-            "Database connections",
+            "DB sessions",
             description="Share of PostgreSQL's connections that are taken. When all are, Grafana lets nobody in.",
             unit="percentunit",
             queries=[Query("sum(pg_stat_activity_count) / max(pg_settings_max_connections)")],
@@ -74,7 +74,7 @@ def _behind(limits: Mapping[str, float]) -> list[Any]:
             decimals=0,
         ),
         stat(
-            "Redis memory",
+            "Redis size",
             description="Share of the memory that Redis may use, for what Grafana caches and several Grafanas tell "
             "each other. When it is full it forgets, or takes nothing more.",
             unit="percentunit",
@@ -84,7 +84,7 @@ def _behind(limits: Mapping[str, float]) -> list[Any]:
             decimals=0,
         ),
         stat(
-            "Backup tested",
+            "Restore test",
             description="Since when no backup was restored as a test; it happens once a week. Backups that nobody has "
             "restored are a hope.",
             unit="s",

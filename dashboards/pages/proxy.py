@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, above, below, plain, row, stat, table, timeseries
+from dashboards.kit import Column, Page, Query, above, below, heading, plain, row, stat, table, timeseries
 from dashboards.kit.house import AMBER
 from dashboards.kit.states import UP_DOWN
 from dashboards.pages.common import of_system, restarts_and_alerts
@@ -29,8 +29,9 @@ def page(limits: Mapping[str, float]) -> Page:
         refresh="15s",
         rows=[
             row(4, *_tiles(limits)),
-            row(7, _first_token(limits), _phases(), _cold(limits)),
-            row(7, _ends(), _refused(), _users()),
+            row(8, _first_token(limits), _phases(), _cold(limits)),
+            row(8, _ends(), _refused(), _users()),
+            heading("How well is it written?", "Speed and flow, then each model by itself."),
             row(7, _speed(), _smoothness(), _tokens()),
             row(8, _models(limits)),
             row(7, _asked(limits), _context(), _truncated(), _own()),

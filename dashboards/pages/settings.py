@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Page, Query, State, above, below, plain, row, stat, text
+from dashboards.kit import Page, Query, State, above, below, heading, plain, row, stat, text
 from dashboards.kit.house import AMBER, GREEN, RED
 from dashboards.kit.language import say
 from dashboards.pages import configured, production
-from dashboards.pages.common import restarts_and_alerts
 
 _CHANGES = """\
 Everything here comes from one file, `cluster-ai.yml`. Change it, run `cluster-ai check`, then `cluster-ai up` again;
@@ -48,12 +47,12 @@ def page(limits: Mapping[str, float]) -> Page:
         rows=[
             row(3, *_configuration()),
             row(3, *_kept(limits)),
+            row(7, configured.watched(), configured.services(), widths=(14, 10)),
+            row(7, configured.people(), configured.ways(), widths=(14, 10)),
+            heading("In production", "The door, the databases and the backups of a stack with `production:`."),
             row(3, *production.tiles(limits)),
-            row(8, configured.watched(), configured.services(), widths=(14, 10)),
-            row(6, configured.people(), configured.ways(), widths=(14, 10)),
             row(15, configured.numbers(), text("Where is it changed?", say(_CHANGES))),
         ],
-        annotations=restarts_and_alerts(),
     )
 
 

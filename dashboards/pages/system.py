@@ -10,6 +10,7 @@ from dashboards.kit import (
     Query,
     above,
     choice,
+    heading,
     plain,
     row,
     stat,
@@ -29,9 +30,12 @@ def page(limits: Mapping[str, float]) -> Page:
         refresh="15s",
         rows=[
             row(4, *_tiles(limits)),
-            row(5, hosts.table_of_all(limits)),
-            row(7, hosts.users(), hosts.gpus(limits), widths=(14, 10)),
+            row(4, hosts.table_of_all(limits)),
+            row(6, hosts.users(), hosts.gpus(limits), widths=(14, 10)),
             row(6, *hosts.usage(limits)),
+            heading(
+                "What moves, and what it costs", "Traffic, disks and heat of the hosts, then the monitoring itself."
+            ),
             row(6, *hosts.traffic(limits)),
             row(7, monitoring.scrapes(), monitoring.targets(limits), widths=(10, 14)),
             row(6, *monitoring.cost()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboards.kit import Column, Page, Query, above, cell, choice, plain, row, stat, table, to_page
+from dashboards.kit import Column, Page, Query, above, cell, choice, heading, plain, row, stat, table, to_page
 from dashboards.kit.house import AMBER, GREEN
 from dashboards.pages import work
 from dashboards.pages.common import of_system, restarts_and_alerts
@@ -27,7 +27,8 @@ def page(limits: Mapping[str, float]) -> Page:
         rows=[
             row(4, *_there(limits)),
             row(4, *_at_work(limits)),
-            row(8, _workers(limits)),
+            row(12, _workers(limits)),
+            heading("What did they go through?", "Tasks first, then memory and what moves, then who is blocked."),
             row(7, work.finished(), work.errors(limits), work.lost()),
             row(7, work.fullest(limits), work.spilled(), work.moved()),
             row(7, work.scheduler_loop(limits), work.worker_loops(limits), work.oldest(limits)),
