@@ -43,6 +43,7 @@ _DEEDS = (
     Deed(PEOPLE, "PUT", "/api/user/password", "changed their own password"),
     Deed(PEOPLE, "POST", "/api/user/password/reset", "set a new password by a code"),
     Deed(PEOPLE, "POST", "/api/user/password/.*", "asked for a new password"),
+    Deed(PEOPLE, "GET", "/user/email/update", "confirmed a new address"),
     Deed(PEOPLE, "PUT", "/api/user", "changed their own name or address"),
     Deed(PEOPLE, "PUT", f"/api/users/{_ID}", "changed the name or address of user {}"),
     Deed(PERMISSIONS, "POST", "/api/serviceaccounts", "made a service account"),

@@ -104,6 +104,7 @@ def test_nobody_is_taken_for_who_came_later_or_from_elsewhere(tmp_path: Path) ->
         ("POST", "/api/access-control/folders/x/users/7", "permissions", "changed rights: folders/x/users/7"),
         ("POST", "/api/alertmanager/am/api/v2/silences", "silences", "made or changed a silence in am"),
         ("DELETE", "/api/alertmanager/am/api/v2/silence/0a-b", "silences", "ended silence 0a-b"),
+        ("GET", "/user/email/update", "people", "confirmed a new address"),
         ("POST", "/api/alertmanager/am/api/v2/alerts", "silences", "sent alerts of their own to am"),
         ("POST", "/api/folders", "pages", "made a folder"),
         ("DELETE", "/api/folders/x", "pages", "removed folder x"),

@@ -229,6 +229,13 @@ def test_who_sends_an_alert_of_their_own_is_told(door: Door) -> None:
     assert told(door, before) == [("user:7", "sent alerts of their own to am", "done")]
 
 
+def test_a_link_that_changes_something_is_told_like_any_change(door: Door) -> None:
+    before = until_now(door)
+    with door.client(headers={"Cookie": SESSION}) as client:
+        client.get("/user/email/update?code=x")
+    assert told(door, before) == [("user:7", "confirmed a new address", "done")]
+
+
 def test_everybody_in_one_network_of_ipv6_is_one(door: Door) -> None:
     def statuses(addresses: list[str]) -> Counter[int]:
         with door.client() as client:

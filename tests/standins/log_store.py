@@ -72,27 +72,25 @@ class LogStore:
         """Asks Loki, which is ready."""
         command = [needed("loki"), f"-config.file={self.folder}/rendered/{logs.LOKI}"]
         subprocess.run([*command, "-verify-config"], check=True, capture_output=True)
-        with (self.folder / "loki.log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            with httpx.Client(base_url=f"http://{self.address}", timeout=30) as client:
-                until(lambda: _answers(client, "/ready"), "Loki to be ready", seconds=60)
-                yield client
-        finally:
-            process.kill()
-            process.wait()
+        with self._started("loki", command), httpx.Client(base_url=f"http://{self.address}", timeout=30) as client:
+            until(lambda: _answers(client, "/ready"), "Loki to be ready", seconds=60)
+            yield client
 
     @contextmanager
     def collecting(self) -> Iterator[subprocess.Popen[bytes]]:
         """Alloy as the compose file starts it; it takes lines."""
         service = yaml.safe_load(_COMPOSE.read_text())["services"]["alloy"]
-        words = [*service["entrypoint"], *service["command"]]
-        command = [self._here(word) for word in words]
-        with (self.folder / "alloy.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
-        try:
+        command = [self._here(word) for word in (*service["entrypoint"], *service["command"])]
+        with self._started("alloy", command) as process:
             with httpx.Client(base_url=f"http://{self.alloy_address}", timeout=10) as client:
                 until(lambda: _answers(client, "/-/ready"), "Alloy to be ready", seconds=60)
+            yield process
+
+    @contextmanager
+    def _started(self, name: str, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
+        try:
             yield process
         finally:
             process.kill()
