@@ -43,7 +43,8 @@ class Grafana(BaseHTTPRequestHandler):
         if "dies" in self.path:
             self.close_connection = True
             return
-        self.send_response(403 if "forbidden" in self.path else 302 if let_in else 200 if known else 401)
+        refused = 403 if "forbidden" in self.path else 404 if "nowhere" in self.path else 0
+        self.send_response(refused or (302 if let_in else 200 if known else 401))
         if known:
             self.send_header("X-Grafana-Identity-Id", "user:7")
         if let_in:
@@ -196,7 +197,7 @@ def test_a_change_that_two_grafanas_were_asked_for_is_told(door: Door) -> None:
     with nginx_server.running(*addresses, trusted_proxies=["127.0.0.0/8"]) as two:
         for number in range(1, 9):  # one person in two comes to the first one
             with two.client(headers={"Cookie": SESSION, "X-Forwarded-For": f"203.0.113.{number}"}) as client:
-                client.delete("/api/folders/forbidden")
+                client.delete("/api/folders/nowhere")
         until(lambda: any(", " in line["upstream_status"] for line in two.kept()), "a change that both were asked for")
         twice = [line for line in two.kept() if ", " in line["upstream_status"]]
         logged = two.audit_log.read_text()
