@@ -73,7 +73,12 @@ def _write(batch: Sequence[Case], folder: Path) -> str:
     used = set().union(*(names(rule["expr"]) for group in groups for rule in group["rules"]))
     _dump(folder / "rules.yml", {"groups": groups})
     tests = [_test(case, used, asked) for case in batch]
-    data = {"rule_files": ["rules.yml"], "evaluation_interval": f"{case.every:g}s", "tests": tests}
+    data = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": f"{case.every:g}s",
+        "group_eval_order": [group["name"] for group in groups],  # any order of its own, if not told
+        "tests": tests,
+    }
     return _dump(folder / "test.yml", data)
 
 
