@@ -101,6 +101,8 @@ def _workers() -> Iterator[Series]:
                 own = {name: value for name, value in _own(sample.labels).items() if name != "worker"}
                 labels = ",".join((*(f'{name}="{value}"' for name, value in own.items()), 'job="probe"', where))
                 yield sample.name, labels, _gauge(sample.value, number), sample.name in RAW
+        of_rule = f'worker="w{number}",host="host-{number % 50}",target="main"'
+        yield "worker:dask_listed:order", of_rule, _gauge(0.4, number), False
         native = f'job="native",instance="10.0.{number % 50}.{number // 50}:1",{where}'
         yield "up", native, _one, True
         yield "scrape_duration_seconds", native, _one, False

@@ -178,9 +178,8 @@ def gpus(limits: Mapping[str, float]) -> Any:
 
 
 def usage(limits: Mapping[str, float]) -> list[Any]:
-    """CPU, memory, and what programs wait for."""
+    """CPU and memory."""
     memory = above(limits["host_memory_ratio"], limits["host_memory_ratio_critical"])
-    waits = "max by (host) (rate(node_pressure_{}_waiting_seconds_total{{{}}}[$__rate_interval]))"
     return [
         timeseries(
             "How busy are the CPUs?",
@@ -202,23 +201,28 @@ def usage(limits: Mapping[str, float]) -> list[Any]:
             empty=NO_HOST,
             maximum=1,
         ),
-        timeseries(
-            "What do programs wait for?",
-            description="Share of the time in which some program waited for a CPU, for memory or for the disk (Linux's "
-            "pressure figures): which resource is short, even where its use looks fine.",
-            unit="percentunit",
-            queries=[
-                Query(waits.format(kind, SELECTED), f"{{{{host}}}}: {name}", every=SLOW)
-                for kind, name in (("cpu", "CPU"), ("memory", "memory"), ("io", "disk"))
-            ],
-            levels=above(limits["host_pressure_ratio"], worst=AMBER),
-            empty="no host tells: Linux 4.20 or newer does",
-        ),
     ]
 
 
-def traffic(limits: Mapping[str, float]) -> list[Any]:
-    """Network, disks, heat."""
+def waits(limits: Mapping[str, float]) -> Any:
+    """Linux's pressure figures."""
+    share = "max by (host) (rate(node_pressure_{}_waiting_seconds_total{{{}}}[$__rate_interval]))"
+    return timeseries(
+        "What do programs wait for?",
+        description="Share of the time in which some program waited for a CPU, for memory or for the disk (Linux's "
+        "pressure figures): which resource is short, even where its use looks fine.",
+        unit="percentunit",
+        queries=[
+            Query(share.format(kind, SELECTED), f"{{{{host}}}}: {name}", every=SLOW)
+            for kind, name in (("cpu", "CPU"), ("memory", "memory"), ("io", "disk"))
+        ],
+        levels=above(limits["host_pressure_ratio"], worst=AMBER),
+        empty="no host tells: Linux 4.20 or newer does",
+    )
+
+
+def traffic() -> list[Any]:
+    """Network and disks."""
     net = (
         'sum by (host) (rate(node_network_{}_bytes_total{{device!~"lo|veth.*|docker.*|br-.*", {}}}[$__rate_interval]))'
     )
@@ -248,6 +252,12 @@ def traffic(limits: Mapping[str, float]) -> list[Any]:
             levels=plain(),
             empty=NO_HOST,
         ),
+    ]
+
+
+def wear(limits: Mapping[str, float]) -> list[Any]:
+    """Room on the disks, heat."""
+    return [
         timeseries(
             "How full are the disks?",
             description="The fullest file system of each host. Extend the line in your head: where does it meet the "

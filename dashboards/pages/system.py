@@ -34,9 +34,11 @@ def page(limits: Mapping[str, float]) -> Page:
             row(6, hosts.users(), hosts.gpus(limits), widths=(14, 10)),
             row(6, *hosts.usage(limits)),
             heading(
-                "What moves, and what it costs", "Traffic, disks and heat of the hosts, then the monitoring itself."
+                "What moves, and what it costs",
+                "Waiting, traffic, disks and heat of the hosts, then the monitoring itself.",
             ),
-            row(6, *hosts.traffic(limits)),
+            row(6, hosts.waits(limits), *hosts.traffic()),
+            row(6, *hosts.wear(limits)),
             row(7, monitoring.scrapes(), monitoring.targets(limits), widths=(10, 14)),
             row(6, *monitoring.cost()),
             row(6, *monitoring.health(limits)),

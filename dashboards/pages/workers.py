@@ -150,9 +150,7 @@ def _workers(limits: Mapping[str, float]) -> Any:
         return f"dask_cluster_worker_{metric}{{{WORKER}{more}}}"
 
     # Narrowed before anything is worked out of it: a thousand workers a column are dear.
-    full = f"{each('memory_rss_bytes')} / {each('memory_limit_bytes')} or {each('threads')} * 0"
-    odd = each("status", ', status!="running"') + " == 1"
-    listed = f"(topk by (target) ({_LISTED}, {full}) or {odd})"
+    listed = f"topk by (target) ({_LISTED}, worker:dask_listed:order{{{WORKER}}})"
 
     def of(metric: str) -> str:
         return f"max by ({BY}) ({each(metric)} and on ({BY}) {listed})"
@@ -168,10 +166,10 @@ def _workers(limits: Mapping[str, float]) -> Any:
     return table(
         "How is each worker?",
         description="Every worker as it is now, the fullest first; of a cluster with more than "
-        f"{_LISTED} the {_LISTED} fullest and all that are not running: choose a host above to see all of its. Memory "
-        "is of its limit: managed are task results, unmanaged is all else (code, leaks, what running tasks use), "
-        "spilled lies on disk. Much unmanaged memory that stays when a worker idles is a leak: restart it. A high "
-        "`Last seen` means that the scheduler no longer hears it.",
+        f"{_LISTED} the {_LISTED} that need a look most, those not running and then the fullest: choose a host above "
+        "to see all of its. Memory is of its limit: managed are task results, unmanaged is all else (code, leaks, what "
+        "running tasks use), spilled lies on disk. Much unmanaged memory that stays when a worker idles is a leak: "
+        "restart it. A high `Last seen` means that the scheduler no longer hears it.",
         columns=[
             Column(title="Worker", field="worker", links=[to_worker], width=170),
             Column(title="Cluster", field="target"),

@@ -83,6 +83,25 @@ def test_the_ten_highest_workers_of_each_cluster_are_kept(record: str, tmp_path:
     )
 
 
+def test_workers_that_do_not_run_are_listed_first_then_the_fullest(tmp_path: Path):
+    """One of them has no limit: it has no place among the full ones, but it is listed."""
+    series: dict[str, str] = {}
+    for number, (status, used, limit) in enumerate((("running", 2, 4), ("paused", 1, 4), ("running", 3, 4))):
+        at = f'target="main", host="h", worker="w{number}"'
+        series[f"dask_cluster_worker_memory_rss_bytes{{{at}}}"] = f"{used}x8"
+        series[f"dask_cluster_worker_memory_limit_bytes{{{at}}}"] = f"{limit}x8"
+        series[f"dask_cluster_worker_threads{{{at}}}"] = "1x8"
+        for each in ("running", "paused"):
+            series[f'dask_cluster_worker_status{{{at}, status="{each}"}}'] = f"{int(each == status)}x8"
+    unlimited = 'target="main", host="h", worker="w3"'
+    series[f"dask_cluster_worker_memory_rss_bytes{{{unlimited}}}"] = "9x8"
+    series[f"dask_cluster_worker_threads{{{unlimited}}}"] = "1x8"
+    order = "worker:dask_listed:order"
+    places = {"w0": 0.5, "w1": 2.0, "w2": 0.75, "w3": 0.0}
+    wanted = {f'{order}{{target="main", host="h", worker="{name}"}}': place for name, place in places.items()}
+    check(tmp_path, "workers", series, {("2m", order): wanted})
+
+
 def test_hosts_and_failing_looks_are_kept_as_pages_read_them(tmp_path: Path):
     """Two cores, one of them idle; a call that fails every 15 s, and one that never does."""
     errors = 'dask_cluster_collector_errors_total{system="dask", target="main", collector="tasks", reason='
