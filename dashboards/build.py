@@ -11,6 +11,7 @@ from typing import Any
 
 from alert_rules.thresholds import defaults
 from dashboards.kit.language import ENGLISH, catalogue, spoken
+from dashboards.kit.sharing import share
 from dashboards.pages import watched
 
 PAGES = (
@@ -34,7 +35,7 @@ def documents(
     numbers = defaults() if thresholds is None else thresholds
     names = (*PAGES, LOGS) if logs else PAGES
     with spoken(catalogue(language)):
-        return {name: watched.link(name, _module(name).page(numbers).document()) for name in names}
+        return {name: share(watched.link(name, _module(name).page(numbers).document())) for name in names}
 
 
 def _module(name: str) -> ModuleType:

@@ -29,7 +29,24 @@ class Asked:
 
 
 def panels() -> list[tuple[str, dict[str, Any]]]:
-    return [(name, panel) for name, page in PAGES.items() for panel in page["panels"]]
+    return [(name, panel) for name in PAGES for panel in alone(name)]
+
+
+def alone(name: str) -> list[dict[str, Any]]:
+    """The panels of a page, each as if it asked by itself for what it shows."""
+    there = PAGES[name]["panels"]
+    by_id = {panel["id"]: panel for panel in there}
+    return [_alone(panel, by_id) for panel in there]
+
+
+def _alone(panel: dict[str, Any], by_id: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    if panel["type"] != "stat" or not panel.get("transformations"):
+        return panel
+    [part] = panel["transformations"]
+    own = re.compile(part["options"]["include"].strip("/"))
+    asking = by_id[panel["targets"][0].get("panelId", panel["id"])]
+    targets = [target for target in asking["targets"] if own.fullmatch(target["refId"])]
+    return {**panel, "datasource": asking["datasource"], "targets": targets, "transformations": []}
 
 
 def named(pair: object) -> str:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
+from dashboards import build
 from dashboards.kit import AMBER, GREEN, RED, Column, Query, above, choice, plain, row, stat, table, text, timeseries
 from dashboards.kit.colors import TASKS, VERMILION
-from tests.dashboards.reading import named, panels
+from dashboards.kit.sharing import share
+from tests.dashboards.reading import PAGES, alone, named, panels
 
 LOOKS = {"description": "What good looks like and what to do.", "unit": "none", "levels": plain(), "empty": "none"}
 
@@ -79,6 +83,28 @@ def test_a_tile_without_a_value_is_grey_and_says_a_word(pair):
         assert nothing["match"] == "null+nan"
         assert nothing["result"]["text"] == panel["fieldConfig"]["defaults"]["noValue"]
         assert nothing["result"]["color"] not in (GREEN, AMBER, RED)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_tiles_that_follow_each_other_ask_once_and_each_shows_what_it_asked_for(name, monkeypatch):
+    monkeypatch.setattr(build, "share", lambda page: page)
+    by_themselves = [without_names(panel) for panel in build.documents()[name]["panels"]]
+    assert [without_names(panel) for panel in alone(name)] == by_themselves
+    asking = ["stat" for panel in PAGES[name]["panels"] if panel["type"] == "stat" and "expr" in panel["targets"][0]]
+    runs = [kind for kind, _ in groupby(panel["type"] for panel in by_themselves) if kind == "stat"]
+    assert asking == runs
+
+
+def without_names(panel):
+    """With its queries as they are, whatever they are called."""
+    targets = [{**target, "refId": ""} for target in panel.get("targets", ())]
+    return {**panel, "targets": targets, "transformations": panel.get("transformations") or []}
+
+
+def test_more_tiles_than_letters_are_refused():
+    tiles = [{"id": number, "type": "stat", "targets": [{}]} for number in range(27)]
+    with pytest.raises(ValueError, match="zip"):
+        share({"panels": tiles})
 
 
 def test_failed_tasks_alone_are_red():

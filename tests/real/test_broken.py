@@ -26,14 +26,14 @@ from distributed import Client
 
 from dashboards.kit import AMBER, GREEN, GREY, RED
 from tests.compose.running import until
-from tests.dashboards.reading import PAGES, substituted
+from tests.dashboards.reading import alone, substituted
 from tests.ports import free_port
 from tests.real.test_stack import Stack
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(900)]
 PATIENCE = 150.0  # s; the slowest alert here waits a minute, on machines that are busy
 HOG = 290 << 20  # bytes beside what a worker of the demo, with its 400 MB, has anyway
-PANELS = {panel["title"]: panel for panel in PAGES["dashboard"]["panels"]}
+PANELS = {panel["title"]: panel for panel in alone("dashboard")}
 
 
 class Page:
