@@ -40,7 +40,7 @@ def page(limits: Mapping[str, float]) -> Page:
             row(3, *(_system(system) for system in queries.PREFIX), _monitoring(limits), *_alerts()),
             row(4, *_numbers(limits)),
             row(6, firing.wrong(), _history(), widths=(11, 13)),
-            row(7, _tasks(), _worker_memory(limits), _tokens(), _hosts(limits)),
+            row(7, _tasks(), _worker_memory(limits), _tokens()),
             heading("The last day", "Whatever time is chosen above. Compare with yesterday at this hour."),
             row(6, *_day(limits)),
         ],
@@ -227,20 +227,6 @@ def _tokens() -> Any:
     )
 
 
-def _hosts(limits: Mapping[str, float]) -> Any:
-    return timeseries(
-        "How busy are the hosts?",
-        description="CPU in use on each host, 100 % is all of its cores. Above the line for long: work queues for a "
-        "CPU. Low while tasks wait: the bottleneck is elsewhere.",
-        unit="percentunit",
-        queries=[Query(queries.CPU.format(selector=""), "{{host}}", every="15s")],
-        levels=above(limits["host_cpu_ratio"]),
-        empty="no host has a node_exporter",
-        maximum=1,
-        links=[to_page("system", "The hosts")],
-    )
-
-
 def _day(limits: Mapping[str, float]) -> list[Any]:
     return [
         timeseries(
@@ -261,6 +247,17 @@ def _day(limits: Mapping[str, float]) -> list[Any]:
             queries=[Query('sum by (target) (openwebui_users_active{window="3m"})', "{{target}}")],
             levels=plain(),
             empty="no Open WebUI, or it tells no usage",
+            last="24h",
+        ),
+        timeseries(
+            "Host CPU, by day",
+            description="CPU in use on each host over 24 hours, 100 % is all of its cores. Above the line for long: "
+            "work queues for a CPU. Low while tasks wait: the bottleneck is elsewhere.",
+            unit="percentunit",
+            queries=[Query(queries.CPU.format(selector=""), "{{host}}", every="15s")],
+            levels=above(limits["host_cpu_ratio"]),
+            empty="no host has a node_exporter",
+            maximum=1,
             last="24h",
         ),
         timeseries(

@@ -17,7 +17,7 @@ WATCHED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "dashboard": {
         "When was what down?": ("DaskSchedulerDown", "OllamaDown", "OpenWebUIDown"),
         "How full are workers?": ("DaskWorkerMemoryHigh", "DaskWorkerMemoryFull"),
-        "How busy are the hosts?": ("HostCpuOverloaded",),
+        "Host CPU, by day": ("HostCpuOverloaded",),
         "Host memory, by day": _MEMORY,
     },
     "system": {
